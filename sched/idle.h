@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who sleeps, who searches, who stands guard: one word for the whole pool. Owns that word and nothing else.
+ * Workers move themselves through it; any thread may claim a sleeper.
+ * It is not the means of sleeping or waking: that is hooks->wait and hooks->wake. */
+#ifndef TR_SCHED_IDLE_H
+#define TR_SCHED_IDLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sched/base/cacheline.h"
+
+/* How many sleepers may stand guard at once. One would do for safety; the second keeps a guard asleep while the other
+ * one is up for its own completions, so that a worker that pushes finds one and need not send a wake for it. */
+#define TR_GUARDS_MAX 2
+
+struct tr_idle {
+    uint64_t word TR_ALIGNED_LINE;
+    unsigned workers;
+};
+
+void tr_idle_init(struct tr_idle *idle, unsigned workers);
+/* Asserts what holds for every value of the word. Any thread. */
+void tr_idle_check(const struct tr_idle *idle);
+
+/* A snapshot of the word, and what it says. Any thread. */
+uint64_t tr_idle_read(const struct tr_idle *idle);
+uint64_t tr_idle_sleepers(uint64_t word); /* bit i: worker i sleeps and is unclaimed */
+unsigned tr_idle_searching(uint64_t word);
+unsigned tr_idle_guards(uint64_t word);
+/* Would a claim find a sleeper, and does nobody search already? */
+bool tr_idle_claimable(uint64_t word);
+
+/* A worker without work joins the searchers; false if half of the workers search already. Worker. */
+bool tr_idle_search_begin(struct tr_idle *idle);
+/* The searcher found something. True if it was the last one: then it must look at the common queue once more.
+ * Worker. */
+bool tr_idle_search_end(struct tr_idle *idle);
+
+/* Publishes that worker index sleeps, and that it no longer searches if it did. The caller must look at every source of
+ * work after this and before it sleeps. `rested`: the pool has done nothing for a while, so that no guard is needed if
+ * all others sleep too. Returns true if the caller stands guard: then it must sleep with a time-out. Worker. */
+bool tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested);
+/* Takes the announcement back. `guard` is what tr_idle_sleep returned; with `search` the caller searches from now on.
+ * Returns true if the caller had been claimed meanwhile: then it searches, and a token is or will be underway.
+ * Worker. */
+bool tr_idle_rise(struct tr_idle *idle, unsigned index, bool guard, bool search);
+
+/* Claims one sleeper, unless somebody searches. Returns its index, and the caller owes it exactly one token; or -1. For
+ * work that only a wake can bring to notice, a full fence stands between its push and this call. Any thread. */
+int tr_idle_claim(struct tr_idle *idle);
+/* Claims every sleeper, whoever searches, and returns their mask: one token is owed to each. Any thread. */
+uint64_t tr_idle_claim_all(struct tr_idle *idle);
+
+#endif

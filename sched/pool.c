@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE 1 /* pthread_setname_np */
+#include "sched/pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <ck_pr.h>
+
+#include "sched/base/assert.h"
+#include "sched/pool_state.h"
+
+static void tr_pool_check(const struct tr_pool *pool)
+{
+    TR_ASSERT(pool->options.workers > 0 && pool->options.workers <= TR_WORKERS_MAX);
+    TR_ASSERT(((uintptr_t)pool->workers & (TR_CACHELINE - 1)) == 0);
+    tr_idle_check(&pool->idle);
+}
+
+static bool options_valid(const struct tr_pool_options *options, const struct tr_hooks *hooks)
+{
+    return options->workers > 0 && options->workers <= TR_WORKERS_MAX && options->run && hooks->attach &&
+           hooks->detach && hooks->poll && hooks->pending && hooks->wait && hooks->wake && hooks->now && hooks->random;
+}
+
+int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, const struct tr_hooks *hooks)
+{
+    if (!options_valid(options, hooks))
+        return -EINVAL;
+    size_t size = sizeof(struct tr_pool) + options->workers * sizeof(struct tr_worker);
+    struct tr_pool *pool = aligned_alloc(TR_CACHELINE, size);
+    if (!pool)
+        return -ENOMEM;
+    memset(pool, 0, size);
+    pool->hooks = *hooks;
+    pool->options = *options;
+    pool->options.name = NULL;
+    snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "troupe");
+    pthread_mutex_init(&pool->launch.lock, NULL);
+    pthread_cond_init(&pool->launch.changed, NULL);
+    tr_idle_init(&pool->idle, options->workers);
+    tr_inject_init(&pool->inject);
+    for (unsigned i = 0; i < options->workers; i++)
+        tr_worker_init(&pool->workers[i], pool, i);
+    tr_pool_check(pool);
+    *out = pool;
+    return 0;
+}
+
+void tr_pool_destroy(struct tr_pool *pool)
+{
+    TR_ASSERT(!pool->started);
+    pthread_cond_destroy(&pool->launch.changed);
+    pthread_mutex_destroy(&pool->launch.lock);
+    free(pool);
+}
+
+/* --- a worker's thread -------------------------------------------------------------------------------------------- */
+
+/* Tells the starter how attach went, and waits for the word of whether all go or all give up. */
+static bool report_and_await(struct tr_worker *worker, int attach_error)
+{
+    struct tr_launch *launch = &worker->pool->launch;
+    pthread_mutex_lock(&launch->lock);
+    worker->attach_error = attach_error;
+    launch->reported++;
+    pthread_cond_broadcast(&launch->changed);
+    while (launch->verdict == TR_LAUNCH_PENDING)
+        pthread_cond_wait(&launch->changed, &launch->lock);
+    bool go = launch->verdict == TR_LAUNCH_GO;
+    pthread_mutex_unlock(&launch->lock);
+    return go;
+}
+
+static void name_thread(const struct tr_worker *worker)
+{
+    char name[16]; /* the kernel's limit */
+    snprintf(name, sizeof name, "%s/w%u", worker->pool->name, worker->index);
+    pthread_setname_np(pthread_self(), name);
+}
+
+static void *worker_main(void *arg)
+{
+    struct tr_worker *worker = arg;
+    const struct tr_hooks *hooks = &worker->pool->hooks;
+    name_thread(worker);
+    tr_worker_enter(worker);
+    int error = hooks->attach(hooks->arg, worker, &worker->io);
+    if (report_and_await(worker, error))
+        tr_worker_loop(worker);
+    if (error == 0)
+        hooks->detach(worker->io);
+    tr_worker_enter(NULL);
+    return NULL;
+}
+
+/* --- start and stop ----------------------------------------------------------------------------------------------- */
+
+/* All signals but those that a thread brings upon itself; workers must not run the handlers of the program's
+ * signals. */
+static void block_signals(sigset_t *old)
+{
+    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++)
+        sigdelset(&blocked, synchronous[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, old);
+}
+
+/* Creates the threads, which inherit the signal mask. Returns how many; *error says why not all. */
+static unsigned create_threads(struct tr_pool *pool, int *error)
+{
+    sigset_t old;
+    unsigned created = 0;
+    *error = 0;
+    block_signals(&old);
+    while (created < pool->options.workers && *error == 0) {
+        struct tr_worker *worker = &pool->workers[created];
+        *error = -pthread_create(&worker->thread, NULL, worker_main, worker);
+        created += *error == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return created;
+}
+
+/* Waits until the created workers have reported. Returns the first error of an attach, or 0. */
+static int await_reports(struct tr_pool *pool, unsigned created, unsigned *failed)
+{
+    struct tr_launch *launch = &pool->launch;
+    int error = 0;
+    pthread_mutex_lock(&launch->lock);
+    while (launch->reported < created)
+        pthread_cond_wait(&launch->changed, &launch->lock);
+    for (unsigned i = created; i-- > 0;) {
+        if (pool->workers[i].attach_error != 0) {
+            error = pool->workers[i].attach_error;
+            *failed = i;
+        }
+    }
+    pthread_mutex_unlock(&launch->lock);
+    return error;
+}
+
+static void give_verdict(struct tr_pool *pool, enum tr_launch_verdict verdict)
+{
+    pthread_mutex_lock(&pool->launch.lock);
+    pool->launch.verdict = verdict;
+    pthread_cond_broadcast(&pool->launch.changed);
+    pthread_mutex_unlock(&pool->launch.lock);
+}
+
+static void join_threads(struct tr_pool *pool, unsigned created)
+{
+    for (unsigned i = 0; i < created; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+}
+
+int tr_pool_start(struct tr_pool *pool, unsigned *failed_worker)
+{
+    TR_ASSERT(!pool->started);
+    int create_error;
+    pool->launch.reported = 0;
+    pool->launch.verdict = TR_LAUNCH_PENDING;
+    unsigned created = create_threads(pool, &create_error);
+    unsigned failed = created;
+    int attach_error = await_reports(pool, created, &failed);
+    int error = attach_error ? attach_error : create_error;
+    if (error == 0) {
+        pool->started = true;
+        give_verdict(pool, TR_LAUNCH_GO);
+        return 0;
+    }
+    give_verdict(pool, TR_LAUNCH_GIVE_UP);
+    join_threads(pool, created);
+    if (failed_worker)
+        *failed_worker = failed;
+    return error;
+}
+
+void tr_pool_stop(struct tr_pool *pool)
+{
+    ck_pr_store_uint(&pool->stop, 1);
+    ck_pr_fence_memory(); /* the flag before the look at the sleepers: see the idle protocol */
+    tr_worker_wake_all(pool);
+}
+
+void tr_pool_join(struct tr_pool *pool)
+{
+    struct tr_worker *caller = tr_worker_self();
+    TR_ASSERT(!caller || tr_worker_pool(caller) != pool);
+    if (!pool->started)
+        return;
+    join_threads(pool, pool->options.workers);
+    pool->started = false;
+    tr_pool_check(pool);
+    tr_inject_check(&pool->inject);
+}
+
+/* --- use ---------------------------------------------------------------------------------------------------------- */
+
+void tr_pool_schedule(struct tr_pool *pool, struct tr_runnable *r)
+{
+    struct tr_worker *worker = tr_worker_self();
+    if (TR_LIKELY(worker && worker->pool == pool)) {
+        tr_worker_schedule(worker, r);
+        return;
+    }
+    tr_inject_push(&pool->inject, r);
+    ck_pr_fence_atomic_load(); /* the push before the look at the sleepers: see the idle protocol */
+    if (tr_idle_claimable(tr_idle_read(&pool->idle)))
+        tr_worker_wake_one(pool);
+}
+
+unsigned tr_pool_workers(const struct tr_pool *pool)
+{
+    return pool->options.workers;
+}
+
+struct tr_worker *tr_pool_worker(const struct tr_pool *pool, unsigned index)
+{
+    TR_ASSERT(index < pool->options.workers);
+    return (struct tr_worker *)(uintptr_t)&pool->workers[index];
+}
+
+void tr_pool_stats(const struct tr_pool *pool, unsigned index, struct tr_worker_stats *out)
+{
+    TR_ASSERT(index < pool->options.workers);
+    const struct tr_worker_stats *stats = &pool->workers[index].stats;
+    *out = (struct tr_worker_stats){
+        .runs = ck_pr_load_64(&stats->runs),
+        .steals = ck_pr_load_64(&stats->steals),
+        .parks = ck_pr_load_64(&stats->parks),
+        .wakes = ck_pr_load_64(&stats->wakes),
+        .injected = ck_pr_load_64(&stats->injected),
+        .overflows = ck_pr_load_64(&stats->overflows),
+    };
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The worker pool: a fixed set of threads that run runnables, steal them from each other and sleep when there are none.
+ * Owns its threads and queues; runtime/ creates one per runtime. tr_pool_schedule may be called from any thread.
+ * It is not an actor system: a runnable is an opaque node that must be scheduled at most once until it is run. */
+#ifndef TR_SCHED_POOL_H
+#define TR_SCHED_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ck_stack.h>
+
+#include "sched/hooks.h"
+
+#define TR_WORKERS_MAX 56 /* the idle word holds a bit for each, beside two counts: sched/idle.h */
+
+/* Embedded in what is to be run. While scheduled it belongs to the pool; from the call of run on to the caller. */
+struct tr_runnable {
+    ck_stack_entry_t link;
+};
+
+struct tr_pool;
+
+/* Single-writer counters of one worker: the worker increments, anyone may read a slightly old value. */
+struct tr_worker_stats {
+    uint64_t runs;      /* activations run */
+    uint64_t steals;    /* runnables taken from another worker */
+    uint64_t parks;     /* times it went to sleep in wait */
+    uint64_t wakes;     /* wakes it sent to others */
+    uint64_t injected;  /* runnables it took from the injection queue */
+    uint64_t overflows; /* times its run queue was full and half of it moved to injection */
+};
+
+struct tr_pool_options {
+    unsigned workers; /* 1..TR_WORKERS_MAX */
+    uint64_t spin_ns; /* how long an idle worker searches at most before it sleeps; 0: it looks once. It adapts:
+                            * an eighth of this where work comes seldom */
+    const char *name; /* thread name prefix: "troupe" gives troupe/w0 */
+    /* Runs one activation of r on this worker. It must come back; it may schedule anything, r included. */
+    void (*run)(void *arg, struct tr_worker *worker, struct tr_runnable *r);
+    void *arg;
+};
+
+/* Creates the pool without starting threads. Returns 0, -EINVAL or -ENOMEM. options and hooks are copied. */
+int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, const struct tr_hooks *hooks);
+/* Starts the threads; returns when every worker has attached. On -errno no thread is left running; *failed_worker (may
+ * be NULL) names the first worker whose attach failed. It may be tried again. Not thread-safe. */
+int tr_pool_start(struct tr_pool *pool, unsigned *failed_worker);
+/* Asks the workers to leave: each returns after its current activation. Runnables still queued are not run. Any thread,
+ * also a worker; idempotent. A foreign caller keeps the pool from being destroyed until it returns. */
+void tr_pool_stop(struct tr_pool *pool);
+/* Waits for the threads. Not from a worker. */
+void tr_pool_join(struct tr_pool *pool);
+/* Frees the pool. After tr_pool_join, or if it was never started. */
+void tr_pool_destroy(struct tr_pool *pool);
+
+/* Makes r runnable. From a worker of this pool: into its LIFO slot (what was there moves to its run queue), stealable;
+ * from any other thread: into the injection queue, and a sleeper is woken. r must not be scheduled already.
+ * Order: release; the run of r sees all that the caller wrote before. Any thread; a foreign one keeps the pool from
+ * being destroyed until the call returns, which may be after r has run. */
+void tr_pool_schedule(struct tr_pool *pool, struct tr_runnable *r);
+/* As schedule, but to the tail of the worker's run queue: for a runnable that used up its budget, and for completions
+ * (they come in batches and none deserves to run first). Worker thread of this pool only. */
+void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);
+
+/* The worker that the calling thread is, or NULL on a foreign thread. */
+struct tr_worker *tr_worker_self(void);
+struct tr_pool *tr_worker_pool(const struct tr_worker *worker);
+unsigned tr_worker_index(const struct tr_worker *worker);
+/* The I/O state that attach returned. */
+void *tr_worker_io(const struct tr_worker *worker);
+/* One pointer per worker for the layer above (its slabs, counters). Set in attach or before start. */
+void tr_worker_set_user(struct tr_worker *worker, void *user);
+void *tr_worker_user(const struct tr_worker *worker);
+
+unsigned tr_pool_workers(const struct tr_pool *pool);
+struct tr_worker *tr_pool_worker(const struct tr_pool *pool, unsigned index);
+/* Copies the counters of worker index; any thread. */
+void tr_pool_stats(const struct tr_pool *pool, unsigned index, struct tr_worker_stats *out);
+
+#endif
