@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* loop->sleep, one word per loop: who must be woken by a system call.
+ *   AWAKE     the owner runs, or is about to look at the word
+ *   PARKED    the owner sleeps in the kernel, or has promised to do nothing else next
+ *   NOTIFIED  a wake came that no wait has consumed: wakes are sticky
+ * Moves, all read-modify-writes and so in one total order:
+ *   P  owner   compare and swap AWAKE -> PARKED, before it enters the kernel; if it fails the wait does not sleep
+ *   C  owner   exchange AWAKE, after the kernel (or instead of it); then it drains the queues
+ *   W  waker   exchange NOTIFIED, after it published what it wakes for; it writes the eventfd iff it read PARKED
+ * No wake is lost: W before P makes P fail. W after P reads PARKED (or NOTIFIED of another waker that read it) and the
+ *   eventfd, which stays readable, ends the sleep. W after C stays for the next wait.
+ * Edges: W -> C  what the waker published is visible to the drain (release before W, acquire after C).
+ * At most one waker per sleep pays for the system call.
+ *
+ * commands, cancels, returns: stacks that any thread pushes to and the owner empties at one stroke, then reverses, so that
+ * each poster's order is kept. Edge: push (release) -> batch pop (acquire). Pushers of commands and cancels wake, pushers
+ * of returns do not: see op.c for why, and for the order in which they are emptied.
+ * Checked by: tests/io/test_loop.c, tests/stress/stress_loop.c under ThreadSanitizer. */
+#include "io/loop.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "io/diagnose.h"
+#include "io/loop_state.h"
+#include "io/selftest.h"
+#include "sched/base/assert.h"
+
+enum { AWAKE, PARKED, NOTIFIED };
+
+#define COMPLETIONS_PER_CALL 256u
+#define TIMERS_PER_CALL 256u
+#define REAP_NS UINT64_C(500000)
+#define DETACH_NS UINT64_C(5000000000)
+#define DETACH_STEP_NS UINT64_C(20000000)
+
+uint64_t tr_loop_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t clock_of(void *arg)
+{
+    (void)arg;
+    return tr_loop_clock();
+}
+
+bool tr_loop_is_current(const struct tr_loop *loop)
+{
+    return pthread_equal(pthread_self(), loop->owner) != 0;
+}
+
+struct tr_wheel *tr_loop_wheel(struct tr_loop *loop)
+{
+    return &loop->wheel;
+}
+
+uint64_t tr_loop_now(struct tr_loop *loop)
+{
+    return loop->now;
+}
+
+/* What other threads send. */
+
+static ck_stack_entry_t *take_all(ck_stack_t *stack)
+{
+    if (!ck_pr_load_ptr(&stack->head))
+        return NULL;
+    ck_stack_entry_t *entry = ck_stack_batch_pop_upmc(stack), *reversed = NULL;
+    ck_pr_fence_acquire();
+    while (entry) {
+        ck_stack_entry_t *next = entry->next;
+        entry->next = reversed;
+        reversed = entry;
+        entry = next;
+    }
+    return reversed;
+}
+
+static void run_cancels(struct tr_loop *loop)
+{
+    ck_stack_entry_t *entry = take_all(&loop->cancels);
+    while (entry) {
+        struct tr_op *op = TR_CONTAINER_OF(entry, struct tr_op, cancel_link);
+        entry = entry->next; /* before the node is free again */
+        tr_op_cancel_arrived(op);
+    }
+}
+
+void tr_loop_collect_returns(struct tr_loop *loop)
+{
+    ck_stack_entry_t *entry = take_all(&loop->returns); /* first: see op.c */
+    run_cancels(loop);
+    while (entry) {
+        struct tr_op *op = TR_CONTAINER_OF(entry, struct tr_op, return_link);
+        entry = entry->next;
+        tr_op_put_arrived(op);
+    }
+}
+
+static void run_commands(struct tr_loop *loop)
+{
+    ck_stack_entry_t *entry = take_all(&loop->commands);
+    while (entry) {
+        struct tr_loop_command *command = TR_CONTAINER_OF(entry, struct tr_loop_command, link);
+        entry = entry->next;
+        command->fn(loop, command);
+    }
+}
+
+static void wake(void *io)
+{
+    struct tr_loop *loop = io;
+    ck_pr_fence_release();
+    if (ck_pr_fas_32(&loop->sleep, NOTIFIED) == PARKED)
+        loop->backend->wake(loop);
+}
+
+void tr_loop_wake(struct tr_loop *loop)
+{
+    wake(loop);
+}
+
+void tr_loop_post(struct tr_loop *loop, struct tr_loop_command *command)
+{
+    TR_ASSERT(command->fn != NULL);
+    ck_pr_fence_release();
+    ck_stack_push_upmc(&loop->commands, &command->link);
+    wake(loop);
+}
+
+/* Polling and sleeping. */
+
+static void take_in(struct tr_loop *loop)
+{
+    tr_loop_collect_returns(loop);
+    run_commands(loop);
+    if (TR_UNLIKELY(loop->cancels_unsent))
+        tr_op_cancel_again(loop);
+}
+
+static unsigned deliver(struct tr_loop *loop)
+{
+    unsigned count = tr_op_deliver_ready(loop, COMPLETIONS_PER_CALL);
+    count += loop->backend->reap(loop, COMPLETIONS_PER_CALL, loop->now + REAP_NS);
+    return count;
+}
+
+static unsigned fire_timers(struct tr_loop *loop)
+{
+    unsigned fired = tr_wheel_advance(&loop->wheel, loop->now, TIMERS_PER_CALL);
+    ck_pr_store_64(&loop->stats.timers_armed, loop->wheel.count);
+    return fired;
+}
+
+/* All that is queued goes to the kernel, in as many enters as its queue's size demands: nearly always one. */
+static void submit(struct tr_loop *loop)
+{
+    while (!tr_op_start_waiting(loop)) {
+        struct tr_op *first = loop->waiting.head;
+        loop->backend->enter(loop, 0);
+        if (!tr_op_start_waiting(loop) && loop->waiting.head == first)
+            return; /* the kernel takes nothing until completions are reaped */
+    }
+}
+
+static unsigned poll_once(void *io)
+{
+    struct tr_loop *loop = io;
+    TR_ASSERT(tr_loop_is_current(loop));
+    loop->now = tr_loop_clock();
+    take_in(loop);
+    submit(loop);
+    loop->backend->enter(loop, 0);
+    return deliver(loop) + fire_timers(loop);
+}
+
+static bool timer_due(const struct tr_loop *loop)
+{
+    return loop->wheel.count && tr_wheel_next(&loop->wheel) <= tr_loop_clock();
+}
+
+static bool pending(void *io)
+{
+    struct tr_loop *loop = io;
+    return loop->ready.head || ck_pr_load_ptr(&loop->commands.head) || ck_pr_load_ptr(&loop->cancels.head) ||
+           loop->backend->pending(loop) || timer_due(loop);
+}
+
+/* How long the kernel may keep us, or 0: there is something to do already. */
+static uint64_t sleep_limit(struct tr_loop *loop, uint64_t timeout_ns)
+{
+    uint64_t next = tr_wheel_next(&loop->wheel);
+    if (loop->ready.head || loop->waiting.head)
+        return 0;
+    if (next == UINT64_MAX || loop->closing)
+        return timeout_ns;
+    uint64_t until = next > loop->now ? next - loop->now : 0;
+    return until < timeout_ns ? until : timeout_ns;
+}
+
+static void sleep_in_kernel(struct tr_loop *loop, uint64_t timeout_ns)
+{
+    take_in(loop);
+    submit(loop);
+    loop->now = tr_loop_clock();
+    uint64_t limit = sleep_limit(loop, timeout_ns);
+    if (limit && ck_pr_cas_32(&loop->sleep, AWAKE, PARKED)) {
+        ck_pr_fence_memory();
+        loop->backend->enter(loop, limit);
+    } else {
+        loop->backend->enter(loop, 0);
+    }
+    if (ck_pr_fas_32(&loop->sleep, AWAKE) == NOTIFIED)
+        tr_count(&loop->stats.wakes_received, 1);
+    ck_pr_fence_acquire();
+    loop->now = tr_loop_clock();
+}
+
+static unsigned wait_once(void *io, uint64_t timeout_ns)
+{
+    struct tr_loop *loop = io;
+    TR_ASSERT(tr_loop_is_current(loop));
+    sleep_in_kernel(loop, timeout_ns);
+    take_in(loop);
+    return deliver(loop) + fire_timers(loop);
+}
+
+/* Attaching and detaching. */
+
+static uint64_t seed(const struct tr_loop *loop)
+{
+    uint64_t bits = 0;
+    if (getrandom(&bits, sizeof bits, GRND_NONBLOCK) != (ssize_t)sizeof bits)
+        bits = tr_loop_clock() ^ (uint64_t)(uintptr_t)loop;
+    return bits;
+}
+
+/* SplitMix64 (Steele, Lea, Flood 2014). */
+static uint64_t random_bits(void *io)
+{
+    struct tr_loop *loop = io;
+    uint64_t z = loop->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static int attach(void *arg, struct tr_worker *worker, void **io_out)
+{
+    struct tr_io *io = arg;
+    (void)worker;
+    struct tr_loop *loop = aligned_alloc(_Alignof(struct tr_loop), sizeof *loop);
+    if (!loop)
+        return -ENOMEM;
+    memset(loop, 0, sizeof *loop);
+    loop->io = io;
+    loop->backend = io->backend;
+    loop->owner = pthread_self();
+    loop->now = tr_loop_clock();
+    loop->random = seed(loop);
+    tr_wheel_init(&loop->wheel, loop->now);
+    tr_op_slab_init(loop);
+    int error = tr_bufring_init(&loop->buffers, io->options.buffers, io->options.buffer_size);
+    if (!error)
+        error = loop->backend->open(loop);
+    if (error) {
+        tr_bufring_fini(&loop->buffers);
+        free(loop);
+        return error;
+    }
+    loop->attached = true;
+    ck_stack_push_upmc(&io->loops, &loop->all_link);
+    *io_out = loop;
+    return 0;
+}
+
+static bool quiet(const struct tr_loop *loop)
+{
+    return loop->stats.ops_in_flight == 0 && !ck_pr_load_ptr(&loop->commands.head) &&
+           !ck_pr_load_ptr(&loop->cancels.head);
+}
+
+/* The loop's memory stays until tr_io_destroy: workers that leave later may still wake it or put its ops. */
+static void detach(void *io)
+{
+    struct tr_loop *loop = io;
+    TR_ASSERT(tr_loop_is_current(loop) && loop->attached);
+    uint64_t give_up = tr_loop_clock() + DETACH_NS;
+    loop->closing = true;
+    take_in(loop);
+    tr_op_cancel_all(loop);
+    while (!quiet(loop) && loop->now < give_up) {
+        tr_op_start_waiting(loop);
+        sleep_in_kernel(loop, DETACH_STEP_NS);
+        take_in(loop);
+        deliver(loop);
+    }
+    if (loop->stats.ops_in_flight)
+        fprintf(stderr, "troupe: %llu I/O operations did not end when a worker left; their memory is not freed\n",
+                (unsigned long long)loop->stats.ops_in_flight);
+    loop->backend->close(loop);
+    loop->attached = false;
+}
+
+static void destroy_loop(struct tr_loop *loop)
+{
+    TR_ASSERT(!loop->attached);
+    loop->owner = pthread_self(); /* the workers are gone: this thread is the last that touches it */
+    do {
+        take_in(loop); /* what came after detach; ops submitted by it are cancelled at once */
+    } while (tr_op_deliver_ready(loop, UINT_MAX) || ck_pr_load_ptr(&loop->commands.head));
+    loop->backend->free(loop);
+    if (loop->stats.ops_in_flight)
+        return; /* the kernel may still write to them */
+    tr_op_slab_check(loop);
+    tr_op_slab_fini(loop);
+    tr_bufring_fini(&loop->buffers);
+    free(loop);
+}
+
+void tr_loop_stats(const struct tr_loop *loop, struct tr_loop_stats *out)
+{
+    const struct tr_loop_stats *s = &loop->stats;
+    uint64_t returned_ops = ck_pr_load_64(&loop->returned_ops);
+    uint64_t returned_buffers = ck_pr_load_64(&loop->returned_buffers);
+    uint64_t in_use = ck_pr_load_64(&s->ops_in_use), lent = ck_pr_load_64(&s->buffers_lent);
+    *out = (struct tr_loop_stats){
+        .submitted = ck_pr_load_64(&s->submitted),
+        .completed = ck_pr_load_64(&s->completed),
+        .enters = ck_pr_load_64(&s->enters),
+        .sq_full = ck_pr_load_64(&s->sq_full),
+        .stale_completions = ck_pr_load_64(&s->stale_completions),
+        .buffers_exhausted = ck_pr_load_64(&s->buffers_exhausted),
+        .wakes_received = ck_pr_load_64(&s->wakes_received),
+        .ops_in_use = in_use > returned_ops ? in_use - returned_ops : 0,
+        .ops_in_flight = ck_pr_load_64(&s->ops_in_flight),
+        .buffers_lent = lent > returned_buffers ? lent - returned_buffers : 0,
+        .timers_armed = ck_pr_load_64(&s->timers_armed),
+    };
+}
+
+/* The io as a whole. */
+
+static unsigned or_default(unsigned value, unsigned fallback)
+{
+    return value ? value : fallback;
+}
+
+static int resolve(struct tr_io_options *out, const struct tr_io_options *options)
+{
+    struct tr_io_options given = options ? *options : (struct tr_io_options){0};
+    *out = (struct tr_io_options){
+        .sq_entries = or_default(given.sq_entries, 256),
+        .cq_entries = or_default(given.cq_entries, 4096),
+        .ops_max = or_default(given.ops_max, 65536),
+        .buffers = or_default(given.buffers, 1024),
+        .buffer_size = or_default(given.buffer_size, 16384),
+        .iowq_max = or_default(given.iowq_max, 4),
+        .without = given.without,
+    };
+    bool power_of_two = (out->buffers & (out->buffers - 1)) == 0;
+    return power_of_two && out->buffers <= 32768 && out->ops_max <= 1u << 24 ? 0 : -EINVAL;
+}
+
+int tr_io_create(struct tr_io **out, unsigned loops, const struct tr_io_options *options, char *why, size_t why_size)
+{
+    struct tr_io *io = calloc(1, sizeof *io);
+    if (why_size)
+        why[0] = '\0';
+    if (!io || loops == 0 || resolve(&io->options, options) != 0) {
+        int error = io ? -EINVAL : -ENOMEM;
+        snprintf(why, why_size, "%s",
+                 io ? "invalid I/O options: buffers must be a power of two up to 32768, ops_max at "
+                      "most 2^24, and there must be at least one loop"
+                    : "out of memory");
+        free(io);
+        return error;
+    }
+    io->backend = &tr_uring;
+    struct tr_hooks hooks = tr_io_hooks(io);
+    int error = tr_io_selftest(io, &hooks);
+    if (error) {
+        tr_diagnose(error, why, why_size);
+        tr_io_destroy(io);
+        return error;
+    }
+    *out = io;
+    return 0;
+}
+
+void tr_io_destroy(struct tr_io *io)
+{
+    ck_stack_entry_t *entry = take_all(&io->loops);
+    while (entry) {
+        struct tr_loop *loop = TR_CONTAINER_OF(entry, struct tr_loop, all_link);
+        entry = entry->next;
+        destroy_loop(loop);
+    }
+    free(io);
+}
+
+const char *tr_io_describe(const struct tr_io *io)
+{
+    return io->describe;
+}
+
+struct tr_hooks tr_io_hooks(struct tr_io *io)
+{
+    return (struct tr_hooks){
+        .attach = attach,
+        .detach = detach,
+        .poll = poll_once,
+        .pending = pending,
+        .wait = wait_once,
+        .wake = wake,
+        .now = clock_of,
+        .random = random_bits,
+        .arg = io,
+    };
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a loop consists of, for the files of io/ only: loop.c, op.c and the back end share it. Owns all that it names.
+ * The loop's thread only, except for the words on the senders' line.
+ * It is not for runtime/: that knows io/loop.h. */
+#ifndef TR_IO_LOOP_STATE_H
+#define TR_IO_LOOP_STATE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <ck_pr.h>
+#include <ck_stack.h>
+
+#include "io/backend.h"
+#include "io/bufring.h"
+#include "io/loop.h"
+#include "io/op.h"
+#include "sched/base/cacheline.h"
+
+#define TR_OP_CHUNK 64u /* ops that the slab grows by */
+
+/* First in, first out; linked by op->next. */
+struct tr_op_queue {
+    struct tr_op *head, *tail;
+};
+
+/* The records of one loop. They are type-stable: none is freed before the loop, so that a stale index finds a record
+ * whose generation does not match. */
+struct tr_op_slab {
+    struct tr_op **chunks;
+    unsigned chunk_count, chunk_max;
+    unsigned ops_max;
+    struct tr_op *free;
+};
+
+struct tr_io {
+    const struct tr_backend *backend;
+    struct tr_io_options options; /* resolved: no field is 0 except `without` */
+    unsigned rung;                /* the back end's choice of set-up flags, found by the self-test */
+    ck_stack_t loops;             /* every loop ever attached; freed with the io */
+    char describe[192];
+};
+
+struct tr_loop {
+    /* the owner's */
+    struct tr_io *io;
+    const struct tr_backend *backend;
+    void *backend_state;
+    pthread_t owner;
+    bool attached; /* false again once detached */
+    bool closing;  /* no new work reaches the kernel */
+    uint64_t now, random;
+    struct tr_op_slab slab;
+    struct tr_op_queue waiting; /* the back end had no room: served before new ops */
+    struct tr_op_queue ready;   /* complete without the kernel: delivered by the next poll or wait */
+    unsigned syncs;             /* FDATASYNCs submitted and not done */
+    unsigned cancels_unsent;    /* ops whose cancel the back end had no room for */
+    struct tr_bufring buffers;
+    struct tr_loop_stats stats; /* single writer; its gauges are without what other workers put, see below */
+    struct tr_wheel wheel;
+    ck_stack_entry_t all_link; /* in io->loops */
+
+    /* the senders': see loop.c for the protocol of each word */
+    TR_ALIGNED_LINE uint32_t sleep;
+    ck_stack_t commands;                     /* struct tr_loop_command by link */
+    ck_stack_t cancels;                      /* struct tr_op by cancel_link */
+    ck_stack_t returns;                      /* struct tr_op by return_link */
+    uint64_t returned_ops, returned_buffers; /* put by other workers and not yet taken in: the gauges subtract them */
+};
+
+static inline void tr_count(uint64_t *counter, uint64_t n)
+{
+    ck_pr_store_64(counter, *counter + n);
+}
+
+static inline void tr_uncount(uint64_t *counter, uint64_t n)
+{
+    ck_pr_store_64(counter, *counter - n);
+}
+
+static inline void tr_op_queue_push(struct tr_op_queue *queue, struct tr_op *op)
+{
+    op->next = NULL;
+    if (queue->tail)
+        queue->tail->next = op;
+    else
+        queue->head = op;
+    queue->tail = op;
+}
+
+static inline struct tr_op *tr_op_queue_pop(struct tr_op_queue *queue)
+{
+    struct tr_op *op = queue->head;
+    if (!op)
+        return NULL;
+    queue->head = op->next;
+    if (!queue->head)
+        queue->tail = NULL;
+    return op;
+}
+
+#endif

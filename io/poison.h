@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The seam to AddressSanitizer: memory that belongs to the kernel must not be touched by us until it comes back.
+ * Owns nothing; anyone in io/ may use it on memory it owns. It is not a check in a plain build: there it is nothing. */
+#ifndef TR_IO_POISON_H
+#define TR_IO_POISON_H
+
+#if defined(__SANITIZE_ADDRESS__)
+#define TR_IO_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TR_IO_ASAN 1
+#endif
+#endif
+
+#ifdef TR_IO_ASAN
+#include <sanitizer/asan_interface.h>
+#define TR_POISON(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
+#define TR_UNPOISON(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
+#else
+#define TR_POISON(memory, size) ((void)(memory), (void)(size))
+#define TR_UNPOISON(memory, size) ((void)(memory), (void)(size))
+#endif
+
+#endif
