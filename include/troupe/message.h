@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Messages: what a handler receives, and how to build, send, answer and keep one. All verbs here that take a troupe_ctx
+ * are for the actor that runs at the moment, in its own handlers and callbacks; threads outside use runtime.h.
+ * A message's payload is flat bytes; what pointers in it mean is between sender and receiver. */
+#ifndef TROUPE_MESSAGE_H
+#define TROUPE_MESSAGE_H
+
+#include <troupe/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct troupe_ctx troupe_ctx; /* the running actor, as its callbacks see it; valid until they return */
+typedef struct troupe_msg troupe_msg;
+
+/* The largest payload of one message, bytes. */
+#define TROUPE_PAYLOAD_MAX ((size_t)1 << 30)
+
+/* --- Reading. Valid for a message that the actor was given and still has. --- */
+
+TROUPE_API unsigned troupe_kind(const troupe_msg *msg);
+TROUPE_API const void *troupe_payload(const troupe_msg *msg); /* aligned to 16 bytes; not NULL even when empty */
+TROUPE_API size_t troupe_size(const troupe_msg *msg);         /* of the payload, bytes */
+/* Who sent it; nobody when it came from outside of the runtime. Of a timer's message: who made the timer; of an I/O event:
+ * the actor itself. */
+TROUPE_API troupe_addr troupe_sender(const troupe_msg *msg);
+/* True while somebody waits for a reply to it: no longer once it was answered. */
+TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
+
+/* --- Telling --- */
+
+/* troupe_tell - send a message and go on.
+ *   to       any address, live or stale
+ *   kind     index into the receiver's handler table
+ *   payload  size bytes, at most TROUPE_PAYLOAD_MAX, copied before the call returns; may be NULL when size is 0
+ * Returns 0: it will be handled or become a dead letter. -ESRCH: the receiver has ended; it became a dead letter now.
+ *   -ENOMEM or -EMSGSIZE: nothing was sent.
+ * Order: first in, first out per sender and receiver, also across a restart of the receiver; none between senders. */
+TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size);
+
+/* Builds a message in place, so that a payload need not be copied: fill troupe_compose's result through
+ * troupe_msg_body (size bytes, of no defined content), then give it to troupe_send, troupe_send_ask, troupe_reply_send or
+ * troupe_discard, exactly one of them, before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX. What
+ * is left over when the handler returns or panics is freed, without a handler's drop. */
+TROUPE_API troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size);
+TROUPE_API void *troupe_msg_body(troupe_msg *msg);
+/* As troupe_tell, but 0 and -ESRCH are all that it returns; msg is consumed in every case. */
+TROUPE_API int troupe_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
+TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
+
+/* --- Asking --- */
+
+/* What became of an ask. status is one of
+ *   0            the receiver replied: payload and size are the reply's, valid until the callback returns
+ *   -ETIMEDOUT   the deadline passed first; a reply that comes later becomes a dead letter (late_reply)
+ *   -ECONNRESET  the receiver crashed while it handled or kept the message
+ *   -ESRCH       the receiver has ended, or ended before it handled the message, or while it kept it
+ *   -ENODATA     the receiver handled it and neither replied nor kept it, or released it
+ *   -EOPNOTSUPP  the receiver has no handler for this kind, or not for this size of payload
+ * Below 0 payload must not be looked at. Replies, and the news that there will be none, come in the order in which the
+ * receiver sent them, among its other messages; a time-out overtakes the mailbox. */
+typedef struct troupe_answer {
+    int status;
+    unsigned kind; /* status 0: the kind that was asked */
+    const void *payload;
+    size_t size;
+    void *arg; /* as given to the ask */
+} troupe_answer;
+
+/* Runs in the asking actor, like a handler. */
+typedef void troupe_answer_fn(troupe_ctx *ctx, void *self, const troupe_answer *answer);
+
+/* troupe_ask - send a message that wants a reply, and go on with the mailbox.
+ *   timeout_ns  from now, a fresh look at the clock; never early, and late by as much as a timer (timer.h).
+ *               TROUPE_FOREVER for none
+ *   done        called exactly once and never inside of this call, unless this incarnation ends before
+ *   arg         handed to done; the runtime never looks at it
+ * Returns 0: done will be called, also when the receiver is already gone. -ENOMEM, -EMSGSIZE: nothing was sent and done
+ *   will not be called. */
+TROUPE_API int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
+                          uint64_t timeout_ns, troupe_answer_fn *done, void *arg);
+/* The same with a composed message; msg is consumed in every case. Returns 0 or -ENOMEM. */
+TROUPE_API int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
+                               troupe_answer_fn *done, void *arg);
+
+/* Answers msg, which the actor is handling or has kept; a kept message is consumed. Returns 0: the reply is on its way, and
+ * becomes a dead letter (late_reply) if nobody waits any more; -ENOTCONN: nobody waited (it was a tell, or was answered
+ * before); -ENOMEM, -EMSGSIZE: not answered, try again. On a status below 0 a kept message stays kept. */
+TROUPE_API int troupe_reply(troupe_ctx *ctx, const troupe_msg *msg, const void *payload, size_t size);
+/* The same with a composed message, which is consumed in every case; its kind is replaced by that of msg. Returns 0 or
+ * -ENOTCONN. */
+TROUPE_API int troupe_reply_send(troupe_ctx *ctx, const troupe_msg *msg, troupe_msg *reply);
+
+/* Keeps msg, which the actor is handling, beyond the handler's return, to reply later or to use its payload. Ends with
+ * a reply that returned 0 or with troupe_release, which is the only end for a tell. A message that is still kept when the
+ * incarnation ends becomes a dead letter, and its asker is told (-ECONNRESET after a crash, -ESRCH after a stop); the
+ * handler's drop does not see it. Returns msg. NULL: out of memory, msg is kept already, or it is not a message that a
+ * handler was given from the mailbox (an I/O event, an answer). */
+TROUPE_API troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg);
+/* Ends a kept message without a reply: its asker, if it has one that still waits, gets -ENODATA. */
+TROUPE_API void troupe_release(troupe_ctx *ctx, troupe_msg *msg);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The runtime: its start, its stop, its counters, and the verbs for threads that are not its workers.
+ * Several runtimes may live in one process; they share nothing.
+ * Nothing here is for use inside of actors, but troupe_ctx_runtime, and troupe_stats_read, which is safe anywhere. */
+#ifndef TROUPE_RUNTIME_H
+#define TROUPE_RUNTIME_H
+
+#include <troupe/actor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct troupe_runtime troupe_runtime;
+
+#define TROUPE_WORKERS_MAX 56
+
+typedef struct troupe_dead_letter {
+    troupe_dead_reason reason;
+    troupe_addr to, from;
+    unsigned kind;
+    const void *payload; /* valid until the hook returns */
+    size_t size;         /* bytes; 0 as well for the news of a failed ask that came too late */
+} troupe_dead_letter;
+
+/* Zero means the default everywhere: start from `troupe_options options = {0}`. Copied by troupe_runtime_start. */
+typedef struct troupe_options {
+    unsigned workers; /* threads, at most TROUPE_WORKERS_MAX; default: the CPUs this process may use */
+    const char *name; /* thread name prefix, cut at 7 bytes; default "troupe": threads troupe/w0, troupe/w1, ... */
+    /* Actors alive at once; up to 64 per worker more may be had. Default 1,048,576; with those at most 2^30. */
+    unsigned actors_max;
+    unsigned batch;    /* messages, signals and I/O events per activation; default 64 */
+    uint64_t batch_ns; /* time per activation, looked at every 16 of them; default 100 µs */
+    uint64_t spin_ns;  /* how long an idle worker searches before it sleeps; default 15 µs */
+    /* troupe_run: SIGINT and SIGTERM stop the runtime in order, a second one ends the process. Call it before other threads
+     * exist, or block both signals in them. */
+    bool stop_on_signals;
+    /* Called for each line the runtime logs, from any worker, at most one at a time; line ends without newline. It must not
+     * call anything that logs. At most 20 lines a second, errors aside. Default: stderr. */
+    void (*log)(void *arg, troupe_log_level level, const char *line);
+    void *log_arg;
+    troupe_log_level log_level; /* the most verbose level that is logged */
+    /* Called for each dead letter, on the worker or thread where it died, several at once. Keep it short; it must not
+     * panic. */
+    void (*dead_letter)(void *arg, const troupe_dead_letter *letter);
+    void *dead_letter_arg;
+} troupe_options;
+
+/* troupe_run - run a program of actors: start a runtime with root as its first actor, wait until that has ended, stop.
+ *   args     root->args_size bytes for root
+ *   options  NULL: defaults
+ * Returns the status given to troupe_stop_runtime, 0 when root ended by itself or by a signal; 1 when a crash escalated
+ * past root; -errno when the runtime could not start: -EINVAL workers or actors_max are too many, -ENOMEM, or what the
+ * kernel said, which is logged with its cause and remedy (io_uring, threads). */
+TROUPE_API int troupe_run(const troupe_behavior *root, const void *args, const troupe_options *options);
+
+/* The same in steps. start returns 0 or -errno; *root_addr (may be NULL) is the root's address. */
+TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, const void *args,
+                                    const troupe_options *options, troupe_addr *root_addr);
+/* Tells root to stop; returns at once. Any thread between start and join, also one that waits for signals, but not a signal
+ * handler; idempotent. */
+TROUPE_API void troupe_runtime_stop(troupe_runtime *rt);
+/* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt must
+ * not be used afterwards. One thread, not a worker. */
+TROUPE_API int troupe_runtime_join(troupe_runtime *rt);
+
+/* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, between start and join. Order:
+ * first in, first out per thread and receiver. Returns as troupe_tell. */
+TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size);
+/* The runtime of the running actor. */
+TROUPE_API troupe_runtime *troupe_ctx_runtime(const troupe_ctx *ctx);
+
+/* Counters over all workers since the start; gauges are marked. Each is exact in itself, the set is not one instant. */
+typedef struct troupe_stats {
+    uint64_t workers; /* gauge */
+    uint64_t actors;  /* gauge: alive */
+    uint64_t spawns, stops;
+    uint64_t messages_handled; /* user messages, replies and I/O events whose handler or callback returned */
+    uint64_t activations, steals, parks, wakes;
+    uint64_t crashes, restarts, escalations;
+    uint64_t dead_letters[TROUPE_DEAD_COUNT];
+    uint64_t mailbox_high_water; /* the longest backlog that any actor found at once, messages */
+    uint64_t io_submitted, io_completed, io_system_calls;
+    uint64_t io_in_flight;    /* gauge: operations the kernel has */
+    uint64_t io_in_use;       /* gauge: operation records taken */
+    uint64_t io_buffers_lent; /* gauge */
+    uint64_t timers_armed;    /* gauge */
+    uint64_t log_suppressed;  /* lines dropped by the rate limit */
+} troupe_stats;
+
+/* Any thread, also an actor; costs the reader, not the workers. */
+TROUPE_API void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

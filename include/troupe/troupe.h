@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Troupe: a work-stealing multicore actor runtime with supervision, for Linux. This header includes all the others.
+ * Start with troupe_run (runtime.h) and troupe_behavior (actor.h); examples/hello.c is a whole program.
+ * Statuses are 0 or -errno; troupe_strerror says cause and remedy. */
+#ifndef TROUPE_TROUPE_H
+#define TROUPE_TROUPE_H
+
+#include <troupe/actor.h>
+#include <troupe/file.h>
+#include <troupe/message.h>
+#include <troupe/net.h>
+#include <troupe/runtime.h>
+#include <troupe/timer.h>
+#include <troupe/types.h>
+
+#endif

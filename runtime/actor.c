@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/actor.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/loop.h"
+#include "runtime/ask.h"
+#include "runtime/context.h"
+#include "runtime/deadletter.h"
+#include "runtime/incarnation.h"
+#include "runtime/mailbox.h"
+#include "runtime/port.h"
+#include "runtime/send.h"
+#include "runtime/supervise.h"
+#include "sched/base/assert.h"
+
+#define NOINLINE __attribute__((noinline))
+#define CLOCK_EVERY 16u /* messages between two looks at the clock */
+
+void tr_actor_enter(troupe_ctx *ctx, const char *handler)
+{
+    ctx->handler = handler;
+    ctx->guarded = true;
+}
+
+void tr_actor_drop_composed(troupe_ctx *ctx)
+{
+    while (TR_UNLIKELY(ctx->composed != NULL))
+        troupe_discard(ctx, ctx->composed);
+}
+
+void tr_actor_leave(troupe_ctx *ctx)
+{
+    ctx->handler = NULL;
+    ctx->guarded = false;
+    tr_actor_drop_composed(ctx);
+}
+
+void troupe_panic_at(troupe_ctx *ctx, const char *file, unsigned line, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(ctx->panic.text, sizeof ctx->panic.text, format, args);
+    va_end(args);
+    ctx->panic.file = file;
+    ctx->panic.line = line;
+    if (!ctx->guarded) {
+        fprintf(stderr, "troupe: panic outside of an actor's callback: %s at %s:%u\n", ctx->panic.text, file, line);
+        abort();
+    }
+    _longjmp(ctx->jump, 1);
+}
+
+/* The handler for a message of this kind and size, or NULL with *reason. */
+static const troupe_handler *handler_for(const troupe_behavior *behavior, unsigned kind, size_t size,
+                                         troupe_dead_reason *reason)
+{
+    const troupe_handler *handler = kind < TROUPE_KINDS_MAX ? &behavior->handlers[kind] : NULL;
+    if (TR_UNLIKELY(!handler || !handler->fn)) {
+        *reason = TROUPE_DEAD_UNHANDLED;
+        return NULL;
+    }
+    if (TR_UNLIKELY(handler->size != size && handler->size != TROUPE_ANY_SIZE)) {
+        *reason = TROUPE_DEAD_BAD_SIZE;
+        return NULL;
+    }
+    return handler;
+}
+
+static void dead(troupe_ctx *ctx, troupe_msg *msg, troupe_dead_reason reason, int status)
+{
+    tr_dead_letter(ctx->rt, ctx, tr_cell_addressed(ctx->cell, msg), msg, reason);
+    tr_msg_finish(ctx, msg, status);
+}
+
+static void handle_reply(troupe_ctx *ctx, troupe_msg *msg)
+{
+    ctx->msg = msg;
+    bool in_time = tr_ask_answer(ctx, msg);
+    ctx->msg = NULL;
+    if (in_time)
+        tr_msg_finish(ctx, msg, 0);
+    else
+        dead(ctx, msg, TROUPE_DEAD_LATE_REPLY, 0);
+}
+
+static void handle(troupe_ctx *ctx, troupe_msg *msg)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (TR_UNLIKELY(msg->generation != cell->generation)) {
+        dead(ctx, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR, -ESRCH);
+        return;
+    }
+    if (msg->flags & TR_MSG_REPLY) {
+        handle_reply(ctx, msg);
+        return;
+    }
+    troupe_dead_reason reason;
+    const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size, &reason);
+    if (TR_UNLIKELY(!handler)) {
+        dead(ctx, msg, reason, -EOPNOTSUPP);
+        return;
+    }
+    ctx->msg = msg;
+    tr_actor_enter(ctx, handler->name);
+    handler->fn(ctx, cell->state, msg);
+    tr_actor_leave(ctx);
+    ctx->msg = NULL;
+    tr_stat_add(&ctx->stats.messages_handled, 1);
+    if (!(msg->flags & TR_MSG_KEPT))
+        tr_msg_finish(ctx, msg, -ENODATA);
+}
+
+void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t size)
+{
+    union {
+        troupe_msg msg;
+        unsigned char room[sizeof(troupe_msg) + 128];
+    } event;
+    TR_ASSERT(size <= sizeof event - sizeof event.msg);
+    if (ctx->cell->life != TR_LIFE_RUNNING)
+        return;
+    event.msg = (troupe_msg){.sender = tr_cell_addr(ctx->cell),
+                             .generation = ctx->cell->generation,
+                             .size = (uint32_t)size,
+                             .kind = tr_msg_kind(kind),
+                             .flags = TR_MSG_LOCAL};
+    memcpy(event.msg.payload, payload, size);
+    troupe_dead_reason reason;
+    const troupe_handler *handler = handler_for(ctx->cell->behavior, kind, size, &reason);
+    if (!handler) {
+        tr_dead_letter(ctx->rt, ctx, tr_cell_addr(ctx->cell), &event.msg, reason);
+        return;
+    }
+    tr_actor_enter(ctx, handler->name);
+    handler->fn(ctx, ctx->cell->state, &event.msg);
+    tr_actor_leave(ctx);
+    tr_stat_add(&ctx->stats.messages_handled, 1);
+}
+
+/* Fetches what was pushed; false: nothing. */
+static bool fetch(troupe_ctx *ctx)
+{
+    troupe_msg *old_mark;
+    unsigned count = tr_mailbox_fetch(ctx->cell, &old_mark);
+    if (old_mark)
+        tr_msg_let_go(ctx->rt, ctx, old_mark);
+    if (count == 0)
+        return false;
+    tr_stat_max(&ctx->stats.mailbox_high_water, count);
+    return true;
+}
+
+/* True: the cell is no longer ours. */
+static bool went_idle(troupe_ctx *ctx)
+{
+    troupe_msg *old_mark;
+    enum tr_life life = ctx->cell->life;
+    tr_port_flush_dirty(ctx);
+    if (ctx->cell->life != life)
+        return false; /* the event of a closed stream stopped the actor */
+    enum tr_idle idle = tr_mailbox_idle(ctx->cell, &old_mark);
+    if (old_mark)
+        tr_msg_let_go(ctx->rt, ctx, old_mark);
+    return idle == TR_IDLE_GONE;
+}
+
+/* Takes one unit from the budget: a message, a signal, an expired ask, a start. False: there is none, or time is up. */
+static bool budget_take(troupe_ctx *ctx)
+{
+    if (ctx->budget == 0)
+        return false;
+    if (--ctx->budget % CLOCK_EVERY != 0)
+        return true;
+    ctx->now_ns = tr_loop_clock();
+    return ctx->now_ns < ctx->batch_until_ns;
+}
+
+/* The cell is no longer ours afterwards. */
+static void hand_back(troupe_ctx *ctx)
+{
+    tr_port_flush_dirty(ctx);
+    tr_worker_requeue(ctx->worker, &ctx->cell->runnable);
+}
+
+/* True: the budget is used up and the cell was handed back to the pool. */
+static bool budget_spent(troupe_ctx *ctx)
+{
+    if (budget_take(ctx))
+        return false;
+    hand_back(ctx);
+    return true;
+}
+
+static bool wants_messages(const struct tr_cell *cell)
+{
+    return TR_LIKELY(!tr_mailbox_has_control(cell) && cell->life == TR_LIFE_RUNNING && !cell->held);
+}
+
+/* Handles user messages until something else wants attention. True: the cell is no longer ours. */
+static bool run_messages(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    bool expired = false;
+    if (TR_UNLIKELY(cell->incarnation && cell->incarnation->asks_due)) {
+        if (budget_spent(ctx))
+            return true;
+        expired = tr_ask_expire_one(ctx); /* one, then messages: asks that expire at once must not starve them */
+        if (!wants_messages(cell))
+            return false;
+    }
+    do {
+        troupe_msg *msg = cell->held ? NULL : cell->fifo_head;
+        if (!msg)
+            return fetch(ctx) || expired ? false : went_idle(ctx);
+        if (budget_spent(ctx))
+            return true;
+        tr_mailbox_pop(cell);
+        handle(ctx, msg);
+    } while (wants_messages(cell));
+    return false;
+}
+
+/* All control that is there. True: that took the whole budget, and the cell was handed back. A flood of signals must not
+ * starve the mailbox, so one message was handled then. */
+static bool run_control(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    while (tr_supervise_control(ctx)) {
+        if (budget_take(ctx))
+            continue;
+        if (cell->life == TR_LIFE_RUNNING && !cell->held && !tr_mailbox_has_bits(cell) &&
+            (cell->fifo_head || fetch(ctx)))
+            handle(ctx, tr_mailbox_pop(cell));
+        hand_back(ctx);
+        return true;
+    }
+    return false;
+}
+
+/* Control before messages, before every message. Returns when the cell is no longer this worker's. */
+static NOINLINE void loop(troupe_ctx *ctx)
+{
+    for (;;) {
+        if (run_control(ctx))
+            return;
+        if (TR_LIKELY(ctx->cell->life == TR_LIFE_RUNNING)) {
+            if (run_messages(ctx))
+                return;
+            continue;
+        }
+        if (ctx->cell->life == TR_LIFE_STARTING && budget_spent(ctx))
+            return; /* also an actor that never gets beyond `started` lets others run */
+        switch (tr_supervise_step(ctx)) {
+        case TR_STEP_ON:
+            break;
+        case TR_STEP_WAIT:
+            fetch(ctx); /* what came for the next incarnation waits in the FIFO, so that the head can go idle */
+            if (went_idle(ctx))
+                return;
+            break;
+        case TR_STEP_ENDED:
+            return;
+        }
+    }
+}
+
+/* The boundary of user code: 0 the activation is over, 1 it panicked. Kept apart from loop: with the loop inlined beside
+ * _setjmp the compiler must keep every local in memory. */
+static NOINLINE int guard(troupe_ctx *ctx)
+{
+    if (_setjmp(ctx->jump))
+        return 1;
+    loop(ctx);
+    return 0;
+}
+
+void tr_actor_run(void *rt, struct tr_worker *worker, struct tr_runnable *runnable)
+{
+    (void)rt;
+    troupe_ctx *ctx = tr_worker_user(worker);
+    ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
+    ctx->budget = ctx->rt->options.batch;
+    if ((ctx->activations++ & 7) == 0)
+        ctx->now_ns = tr_loop_clock();
+    ctx->batch_until_ns = ctx->now_ns + ctx->rt->options.batch_ns;
+    while (guard(ctx)) {
+        ctx->guarded = false;
+        tr_supervise_crash(ctx);
+    }
+    TR_ASSERT(!ctx->guarded && !ctx->dirty && !ctx->composed && !ctx->msg && !ctx->event_op && !ctx->event_request);
+    ctx->cell = NULL;
+}

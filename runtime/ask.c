@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/ask.h"
+
+#include <errno.h>
+
+#include "io/loop.h"
+#include "runtime/actor.h"
+#include "runtime/context.h"
+#include "runtime/deadletter.h"
+#include "runtime/incarnation.h"
+#include "runtime/send.h"
+#include "runtime/timer.h"
+#include "sched/base/assert.h"
+
+_Static_assert(offsetof(struct tr_ask, serial) >= sizeof(struct tr_block), "the serial survives the free list");
+
+static void ask_free(troupe_ctx *ctx, struct tr_ask *ask)
+{
+    tr_list_remove(&ask->link);
+    ck_pr_store_32(&ask->serial, ask->serial + 1);
+    tr_ctx_free(ctx, TR_CLASS_ASK, ask);
+}
+
+/* Most asks of one actor have the same time-out, so the place is found at the tail. */
+static void insert_by_deadline(struct tr_list *asks, struct tr_ask *ask)
+{
+    struct tr_list *after = asks->prev;
+    while (after != asks && TR_CONTAINER_OF(after, struct tr_ask, link)->deadline_ns > ask->deadline_ns)
+        after = after->prev;
+    tr_list_insert_between(&ask->link, after, after->next);
+}
+
+/* Makes sure that an alarm rings no later than the first deadline. An alarm that rings too early is harmless, so the one
+ * that is there stays unless it would be late: one timer per actor, not per ask. */
+static bool alarm_for_first(troupe_ctx *ctx, struct tr_incarnation *inc)
+{
+    struct tr_list *first = tr_list_first(&inc->asks);
+    if (!first)
+        return true;
+    uint64_t deadline = TR_CONTAINER_OF(first, struct tr_ask, link)->deadline_ns;
+    if (inc->ask_alarm && inc->ask_alarm_due_ns <= deadline)
+        return true;
+    struct tr_timer_record *record = tr_timer_record_get(ctx);
+    if (!record)
+        return false;
+    if (inc->ask_alarm)
+        tr_alarm_cancel(ctx, inc->ask_alarm); /* if it has fired, tr_ask_alarm sees that it is not the current one */
+    inc->ask_alarm = &record->alarm;
+    inc->ask_alarm_due_ns = deadline;
+    tr_alarm_arm(ctx, inc->ask_alarm, TR_SIGNAL_ALARM, deadline);
+    return true;
+}
+
+/* From a fresh clock: ctx->now_ns may be older than the handler that runs, and a deadline must not pass early. */
+static uint64_t deadline_after(uint64_t timeout_ns)
+{
+    if (timeout_ns == TROUPE_FOREVER)
+        return TROUPE_FOREVER;
+    uint64_t now_ns = tr_loop_clock();
+    return timeout_ns < TROUPE_FOREVER - now_ns ? now_ns + timeout_ns : TROUPE_FOREVER;
+}
+
+int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
+                    void *arg)
+{
+    TR_ASSERT(done);
+    tr_send_uncompose(ctx, msg);
+    struct tr_incarnation *inc = tr_incarnation_of(ctx);
+    struct tr_ask *ask = inc ? tr_ctx_alloc(ctx, TR_CLASS_ASK) : NULL;
+    if (!ask) {
+        tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+        return -ENOMEM;
+    }
+    ask->cell = ctx->cell;
+    ask->done = done;
+    ask->arg = arg;
+    ask->deadline_ns = deadline_after(timeout_ns);
+    if (ask->deadline_ns == TROUPE_FOREVER)
+        tr_list_push_back(&inc->asks_forever, &ask->link);
+    else
+        insert_by_deadline(&inc->asks, ask);
+    if (!alarm_for_first(ctx, inc)) {
+        ask_free(ctx, ask);
+        tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+        return -ENOMEM;
+    }
+    msg->flags |= TR_MSG_ASK;
+    msg->ask = ask;
+    msg->ask_generation = ask->serial;
+    tr_send(ctx, to, msg); /* if the receiver is gone, the dead letter comes back as the answer */
+    return 0;
+}
+
+int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size, uint64_t timeout_ns,
+               troupe_answer_fn *done, void *arg)
+{
+    troupe_msg *msg;
+    int status = tr_send_build(ctx, kind, payload, size, &msg);
+    return status < 0 ? status : troupe_send_ask(ctx, to, msg, timeout_ns, done, arg);
+}
+
+static void call_done(troupe_ctx *ctx, struct tr_ask *ask, troupe_answer answer)
+{
+    troupe_answer_fn *done = ask->done;
+    answer.arg = ask->arg;
+    ask_free(ctx, ask);
+    tr_actor_enter(ctx, "answer");
+    done(ctx, ctx->cell->state, &answer);
+    tr_actor_leave(ctx);
+}
+
+bool tr_ask_answer(troupe_ctx *ctx, troupe_msg *msg)
+{
+    struct tr_ask *ask = msg->ask;
+    if (ck_pr_load_32(&ask->serial) != msg->ask_generation || ask->cell != ctx->cell)
+        return false;
+    troupe_answer answer = {.kind = msg->kind, .payload = msg->payload};
+    if (msg->flags & TR_MSG_STATUS)
+        answer.status = msg->outcome;
+    else
+        answer.size = msg->size;
+    call_done(ctx, ask, answer);
+    tr_stat_add(&ctx->stats.messages_handled, 1);
+    return true;
+}
+
+void tr_ask_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    bool current = inc && inc->ask_alarm == alarm;
+    tr_alarm_free(ctx, alarm);
+    if (!current)
+        return;
+    inc->ask_alarm = NULL;
+    inc->asks_due = true;
+}
+
+/* One expired ask per call, since `done` may panic, ask again or stop the actor. */
+bool tr_ask_expire_one(troupe_ctx *ctx)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    struct tr_list *first = tr_list_first(&inc->asks);
+    if (first) {
+        struct tr_ask *ask = TR_CONTAINER_OF(first, struct tr_ask, link);
+        if (ask->deadline_ns <= tr_loop_clock()) {
+            call_done(ctx, ask, (troupe_answer){.status = -ETIMEDOUT});
+            return true;
+        }
+    }
+    inc->asks_due = !alarm_for_first(ctx, inc); /* out of memory: looked at again with the next activation */
+    return false;
+}
+
+void tr_ask_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc)
+{
+    struct tr_list *link;
+    while ((link = tr_list_pop_front(&inc->asks)) || (link = tr_list_pop_front(&inc->asks_forever)))
+        ask_free(ctx, TR_CONTAINER_OF(link, struct tr_ask, link));
+    if (inc->ask_alarm)
+        tr_alarm_cancel(ctx, inc->ask_alarm);
+    inc->ask_alarm = NULL;
+    inc->asks_due = false;
+}

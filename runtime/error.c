@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Names and sentences for statuses and reasons. */
+#include <troupe/types.h>
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const reason_names[TROUPE_REASON_COUNT] = {
+    [TROUPE_REASON_NORMAL] = "normal",
+    [TROUPE_REASON_STOPPED] = "stopped",
+    [TROUPE_REASON_CRASHED] = "crashed",
+    [TROUPE_REASON_ESCALATED] = "escalated",
+};
+
+static const char *const dead_names[TROUPE_DEAD_COUNT] = {
+    [TROUPE_DEAD_NO_ACTOR] = "no_actor",   [TROUPE_DEAD_STOPPED] = "stopped",   [TROUPE_DEAD_CRASHED] = "crashed",
+    [TROUPE_DEAD_UNHANDLED] = "unhandled", [TROUPE_DEAD_BAD_SIZE] = "bad_size", [TROUPE_DEAD_LATE_REPLY] = "late_reply",
+};
+
+const char *troupe_reason_name(troupe_reason reason)
+{
+    return (unsigned)reason < TROUPE_REASON_COUNT ? reason_names[reason] : "unknown";
+}
+
+const char *troupe_dead_reason_name(troupe_dead_reason reason)
+{
+    return (unsigned)reason < TROUPE_DEAD_COUNT ? dead_names[reason] : "unknown";
+}
+
+/* Where errno's own text leaves a user of this library guessing. */
+static const struct {
+    int status;
+    const char *text;
+} sentences[] = {
+    {0, "no error"},
+    {-ESRCH, "the actor has ended: its address is stale; ask its parent for the address of its successor"},
+    {-ETIMEDOUT, "the deadline passed before the answer came: give more time, or look why the receiver is slow"},
+    {-ECONNRESET, "the other side went away while it had the request: an actor that crashed, or a peer that reset"},
+    {-ENODATA, "the receiver handled the message without replying: it should troupe_reply or troupe_keep it"},
+    {-EOPNOTSUPP, "the receiver has no handler for this kind and size of message: compare the two sides' protocols"},
+    {-ENOTCONN, "nobody waits for a reply to this message: it was a tell, or was answered before"},
+    {-EMSGSIZE, "the payload is larger than TROUPE_PAYLOAD_MAX"},
+    {-EBADF, "the handle is stale: the port was closed, or belongs to another actor or incarnation"},
+    {-EAGAIN, "too many operations are in flight: try again when some have completed"},
+    {-EMFILE, "this process has used up its file descriptors: raise its limit (ulimit -n) or close some"},
+    {-ENFILE, "the system has used up its file descriptors: raise fs.file-max or close some"},
+    {-EADDRINUSE, "another socket listens on this address: choose another port, or stop the other program"},
+    {-EACCES, "permission denied: ports below 1024 and protected paths need privileges"},
+    {-ENOMEM, "out of memory: lower the limits in the options, or give the process more"},
+};
+
+const char *troupe_strerror(int status)
+{
+    for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++)
+        if (sentences[i].status == status)
+            return sentences[i].text;
+    return strerrordesc_np(status < 0 ? -status : status) ? strerrordesc_np(status < 0 ? -status : status)
+                                                          : "unknown status";
+}

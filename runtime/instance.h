@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One runtime: what its workers share. Owns the pool, the I/O, the cells and the blocks; created and destroyed by
+ * runtime.c. Nothing in it is process-wide, so that two can live side by side. */
+#ifndef TR_RUNTIME_INSTANCE_H
+#define TR_RUNTIME_INSTANCE_H
+
+#include <troupe/runtime.h>
+
+#include <pthread.h>
+
+#include "runtime/cell.h"
+#include "runtime/log.h"
+#include "runtime/slab.h"
+#include "runtime/stats.h"
+#include "sched/pool.h"
+
+struct tr_io;
+
+struct troupe_runtime {
+    troupe_options options; /* with the defaults filled in */
+    struct tr_pool *pool;
+    struct tr_io *io;
+    struct tr_hooks hooks; /* io's, which the wrapped hooks call */
+    troupe_ctx **contexts; /* one per worker */
+    struct tr_slab slab;
+    struct tr_cell_table cells;
+    struct tr_log log;
+    struct tr_foreign_stats foreign; /* what threads without a context count */
+    troupe_addr root;
+    int done_fd;         /* eventfd, readable once the root has ended */
+    int status;          /* what join returns; written by the worker that ends the root, before done_fd is written */
+    uint32_t status_set; /* 1: `status` was decided (troupe_stop_runtime, escalation); CAS */
+};
+
+#endif

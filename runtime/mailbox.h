@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The mailbox of a cell: a user lane and a control lane, and the wake protocol that schedules an actor exactly once.
+ * Pushes may come from any thread; fetch, idle and close are the owner's: the worker that runs the cell.
+ * It is not bounded and never blocks; what a message means is none of its business. */
+#ifndef TR_RUNTIME_MAILBOX_H
+#define TR_RUNTIME_MAILBOX_H
+
+#include "runtime/cell.h"
+#include "runtime/message.h"
+#include "runtime/signal.h"
+
+/* USER LANE. One word, cell->head: a tagged stack with lazy detach (the push is Treiber's,
+ * the retained mark is ours). Its states:
+ *   IDLE     not scheduled, nothing pushed. Whoever moves the word away from IDLE schedules the cell: exactly once.
+ *   NULL     scheduled or running, nothing pushed since it was woken
+ *   pointer  scheduled or running; the newest node, which may be one already fetched (the mark)
+ *   CLOSED   the actor has ended; pushes are refused
+ * Who moves it:
+ *   S  sender  CAS any -> node          release: the node's contents and what the sender wrote before
+ *   W  waker   CAS IDLE -> NULL         after a push to the control lane or a set control bit
+ *   F  owner   load                     acquire, meets S: walks node..mark and sees all nodes
+ *   I  owner   CAS mark -> IDLE         release: the owner's private state; meets the S or W that removes IDLE, whose
+ *                                       scheduling carries it to the next worker
+ *   C  owner   exchange -> CLOSED       acquire, meets S: the rest is drained
+ *   O  spawn   store NULL               before the address is published
+ * ABA: nodes leave only by F, which unlinks nothing: the word keeps naming the newest node, so that node (the mark) is not
+ *   freed or reused while the word may name it. Hence I can only succeed if nothing was pushed since the last F. A sender's
+ *   CAS on an older value fails because a word once moved on never returns to a node before that node was freed, pushed
+ *   again and fetched again, in which case linking to it is right.
+ * The mark may be handled but not freed, re-sent or turned into a reply before the word moves on: tr_msg_finish keeps to
+ *   that by TR_MSG_HANDLED.
+ *
+ * CONTROL LANE. cell->control: a stack of signals, taken whole (exchange NULL), and control_bits: {generation, bits}.
+ *   S' signaller  CAS push / CAS bits   release, then reads head and does W if it is IDLE
+ *   T  owner      exchange              acquire, meets S'
+ * No wake-up is lost: S' writes control then reads head; I writes head then reads control (and bits). All four are
+ *   read-modify-writes or separated from the following load by a fence, so at least one of them sees the other's write
+ *   (Dekker): either S' sees IDLE and wakes, or the owner sees the signal and takes IDLE back by CAS IDLE -> NULL. If that
+ *   CAS fails somebody else has woken the cell, and the owner must not touch it any more.
+ * Checked by: tests/runtime/test_mailbox.c, tests/stress/stress_mailbox.c (ThreadSanitizer). */
+
+#define TR_HEAD_IDLE ((void *)1)
+#define TR_HEAD_CLOSED ((void *)2)
+#define TR_CONTROL_CLOSED ((struct tr_signal *)2)
+
+enum tr_push {
+    TR_PUSH_QUEUED, /* the receiver is scheduled already */
+    TR_PUSH_WAKE,   /* the caller must schedule the receiver, now */
+    TR_PUSH_CLOSED, /* refused: the node is still the caller's */
+};
+
+void tr_mailbox_init_closed(struct tr_cell *cell);
+/* O: opens it in the state "scheduled, empty": the caller schedules the cell. */
+void tr_mailbox_open(struct tr_cell *cell);
+
+static inline enum tr_push tr_mailbox_push(struct tr_cell *cell, troupe_msg *msg)
+{
+    void *old = ck_pr_load_ptr(&cell->head);
+    do {
+        if (old == TR_HEAD_CLOSED)
+            return TR_PUSH_CLOSED;
+        msg->next = old == TR_HEAD_IDLE ? NULL : old;
+        ck_pr_fence_release(); /* S: also of msg->next, hence in the loop */
+    } while (!ck_pr_cas_ptr_value(&cell->head, old, msg, &old));
+    if (old != TR_HEAD_IDLE)
+        return TR_PUSH_QUEUED;
+    ck_pr_fence_acquire(); /* meets I: what the last owner left goes on with the scheduling */
+    return TR_PUSH_WAKE;
+}
+
+/* Never TR_PUSH_CLOSED for signals that the cell waits for (children, ops): it does not close before they came. */
+enum tr_push tr_mailbox_signal(struct tr_cell *cell, struct tr_signal *signal);
+/* Sets control bits if the slot still is of that generation. TR_PUSH_CLOSED: it is not. */
+enum tr_push tr_mailbox_control(struct tr_cell *cell, uint32_t generation, uint64_t bits);
+
+/* --- the owner's --- */
+
+static inline bool tr_mailbox_has_bits(const struct tr_cell *cell)
+{
+    return (uint32_t)ck_pr_load_64(&cell->control_bits) != 0;
+}
+
+/* Is there anything in the control lane? Two loads. */
+static inline bool tr_mailbox_has_control(const struct tr_cell *cell)
+{
+    return ck_pr_load_ptr(&cell->control) != NULL || tr_mailbox_has_bits(cell);
+}
+
+/* Takes all signals, oldest first; NULL if none. */
+struct tr_signal *tr_mailbox_take_signals(struct tr_cell *cell);
+/* Takes and clears the control bits. */
+uint64_t tr_mailbox_take_bits(struct tr_cell *cell);
+
+/* Moves what was pushed to the FIFO. Returns how many; *old_mark is the former mark if it is handled and no longer named by
+ * the head: the caller finishes it. */
+unsigned tr_mailbox_fetch(struct tr_cell *cell, troupe_msg **old_mark);
+
+static inline troupe_msg *tr_mailbox_pop(struct tr_cell *cell)
+{
+    troupe_msg *msg = cell->fifo_head;
+    if (msg) {
+        cell->fifo_head = msg->next;
+        if (!cell->fifo_head)
+            cell->fifo_tail = NULL;
+    }
+    return msg;
+}
+
+enum tr_idle {
+    TR_IDLE_BUSY, /* something came: the caller still owns the cell and goes on */
+    TR_IDLE_GONE, /* the cell is idle, or woken by somebody else: the caller must not touch it any more */
+};
+/* Tries to go idle. *old_mark as in fetch, valid in both cases. */
+enum tr_idle tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark);
+
+/* Closes both lanes and starts the slot's next generation. Returns the user messages that were never handled, oldest first,
+ * linked by next; *old_mark is the handled mark, if any. The control lane must be empty but for alarms, which are returned in
+ * *signals. */
+troupe_msg *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark, struct tr_signal **signals);
+
+#endif

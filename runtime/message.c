@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/message.h"
+
+#include <stdlib.h>
+
+troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size)
+{
+    if (size > TROUPE_PAYLOAD_MAX)
+        return NULL;
+    size_t total = sizeof(troupe_msg) + size;
+    enum tr_class class = tr_class_for(total);
+    troupe_msg *msg = class == TR_CLASS_HEAP ? malloc(total) : tr_slab_alloc(slab, cache, class);
+    if (!msg)
+        return NULL;
+    *msg = (troupe_msg){.size = (uint32_t)size, .class = (uint8_t) class};
+    return msg;
+}
+
+void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg)
+{
+    if (msg->class == TR_CLASS_HEAP)
+        free(msg);
+    else
+        tr_slab_free(slab, cache, (enum tr_class)msg->class, msg);
+}
+
+unsigned troupe_kind(const troupe_msg *msg)
+{
+    return msg->kind;
+}
+
+const void *troupe_payload(const troupe_msg *msg)
+{
+    return msg->payload;
+}
+
+void *troupe_msg_body(troupe_msg *msg)
+{
+    return msg->payload;
+}
+
+size_t troupe_size(const troupe_msg *msg)
+{
+    return msg->size;
+}
+
+troupe_addr troupe_sender(const troupe_msg *msg)
+{
+    return msg->sender;
+}
+
+bool troupe_is_ask(const troupe_msg *msg)
+{
+    return msg->flags & TR_MSG_ASK;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The message record: an envelope and its payload in one block. A message has one owner at a time: its composer, the
+ * mailbox, the actor that handles or keeps it. Any thread may allocate and free.
+ * It is not the mailbox: see mailbox.h. */
+#ifndef TR_RUNTIME_MESSAGE_H
+#define TR_RUNTIME_MESSAGE_H
+
+#include <troupe/message.h>
+
+#include "runtime/slab.h"
+
+struct tr_ask;
+
+enum {
+    TR_MSG_ASK = 1,     /* ask/ask_generation name an ask that waits for an answer to this message */
+    TR_MSG_REPLY = 2,   /* ask/ask_generation name the ask that this message answers */
+    TR_MSG_STATUS = 4,  /* a reply without payload: `outcome` is its status, and its block was the ask's own */
+    TR_MSG_HANDLED = 8, /* its receiver is done with it; freed (or turned into a status) when it stops to be the mark */
+    TR_MSG_KEPT = 16,   /* on the incarnation's list of kept messages */
+    TR_MSG_LOCAL = 32,  /* built on the stack for an I/O event: it can be neither kept nor re-sent */
+};
+
+struct troupe_msg {
+    struct troupe_msg *next, *prev; /* next: mailbox, then FIFO; both: lists of composed and of kept messages */
+    troupe_addr sender;
+    struct tr_ask *ask;
+    uint32_t ask_generation;
+    uint32_t generation; /* the receiver's slot generation at the send: compared again at dequeue */
+    union {
+        uint32_t size;   /* payload bytes */
+        int32_t outcome; /* TR_MSG_HANDLED and TR_MSG_STATUS: what the asker is told (0 or -errno) */
+    };
+    uint16_t kind;
+    uint8_t flags;
+    uint8_t class;
+    _Alignas(16) unsigned char payload[];
+};
+
+_Static_assert(sizeof(struct troupe_msg) == 48, "the envelope leaves 16 payload bytes in the smallest class");
+
+/* As it fits the envelope; what is too large for that is too large for every handler table as well. */
+static inline uint16_t tr_msg_kind(unsigned kind)
+{
+    return (uint16_t)(kind < UINT16_MAX ? kind : UINT16_MAX);
+}
+
+/* NULL: out of memory, or size > TROUPE_PAYLOAD_MAX. All envelope fields but size and class are zero. */
+troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size);
+void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg);
+
+#endif

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The runtime's life: wires pool, I/O and actors together, starts, stops and frees them; and the verbs for threads outside
+ * of it. troupe_run and its signals are in run.c. */
+#include <troupe/runtime.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "io/loop.h"
+#include "runtime/actor.h"
+#include "runtime/alarm.h"
+#include "runtime/context.h"
+#include "runtime/instance.h"
+#include "runtime/mailbox.h"
+#include "runtime/root.h"
+#include "runtime/send.h"
+#include "runtime/spawn.h"
+#include "sched/base/assert.h"
+
+/* --- hooks: io's, with the reaping of cancelled alarms before each look at the wheel --- */
+
+static int attach(void *arg, struct tr_worker *worker, void **io_out)
+{
+    struct troupe_runtime *rt = arg;
+    troupe_ctx *ctx = rt->contexts[tr_worker_index(worker)];
+    void *loop;
+    int status = rt->hooks.attach(rt->hooks.arg, worker, &loop);
+    if (status < 0)
+        return status;
+    ctx->worker = worker;
+    tr_worker_set_user(worker, ctx);
+    ck_pr_fence_store();
+    ck_pr_store_ptr(&ctx->loop, loop);
+    *io_out = ctx;
+    return 0;
+}
+
+static void detach(void *io)
+{
+    troupe_ctx *ctx = io;
+    tr_alarm_reap(ctx);
+    ctx->rt->hooks.detach(ctx->loop);
+}
+
+static unsigned poll_hook(void *io)
+{
+    troupe_ctx *ctx = io;
+    tr_alarm_reap(ctx);
+    unsigned delivered = ctx->rt->hooks.poll(ctx->loop);
+    ctx->now_ns = tr_loop_now(ctx->loop);
+    return delivered;
+}
+
+static unsigned wait_hook(void *io, uint64_t timeout_ns)
+{
+    troupe_ctx *ctx = io;
+    tr_alarm_reap(ctx);
+    unsigned delivered = ctx->rt->hooks.wait(ctx->loop, timeout_ns);
+    ctx->now_ns = tr_loop_now(ctx->loop); /* the next activation may come after hours of sleep */
+    return delivered;
+}
+
+static bool pending_hook(void *io)
+{
+    const troupe_ctx *ctx = io;
+    return ctx->rt->hooks.pending(ctx->loop);
+}
+
+static void wake_hook(void *io)
+{
+    const troupe_ctx *ctx = io;
+    ctx->rt->hooks.wake(ctx->loop);
+}
+
+static uint64_t now_hook(void *arg)
+{
+    const struct troupe_runtime *rt = arg;
+    return rt->hooks.now(rt->hooks.arg);
+}
+
+static uint64_t random_hook(void *io)
+{
+    const troupe_ctx *ctx = io;
+    return ctx->rt->hooks.random(ctx->loop);
+}
+
+static struct tr_hooks wrapped_hooks(struct troupe_runtime *rt)
+{
+    return (struct tr_hooks){
+        .attach = attach,
+        .detach = detach,
+        .poll = poll_hook,
+        .pending = pending_hook,
+        .wait = wait_hook,
+        .wake = wake_hook,
+        .now = now_hook,
+        .random = random_hook,
+        .arg = rt,
+    };
+}
+
+_Static_assert(TROUPE_WORKERS_MAX == TR_WORKERS_MAX, "the header promises what the pool can do");
+
+/* --- building and taking down --- */
+
+static unsigned default_workers(void)
+{
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) < 0)
+        return 1;
+    int count = CPU_COUNT(&cpus);
+    return count < 1 ? 1 : count > TR_WORKERS_MAX ? TR_WORKERS_MAX : (unsigned)count;
+}
+
+static troupe_options with_defaults(const troupe_options *given)
+{
+    troupe_options o = given ? *given : (troupe_options){0};
+    if (o.workers == 0)
+        o.workers = default_workers();
+    if (!o.name)
+        o.name = "troupe";
+    if (o.actors_max == 0)
+        o.actors_max = 1u << 20;
+    if (o.batch == 0)
+        o.batch = 64;
+    if (o.batch_ns == 0)
+        o.batch_ns = TROUPE_US(100);
+    if (o.spin_ns == 0)
+        o.spin_ns = TROUPE_US(15);
+    return o;
+}
+
+/* actors_max must be had even if the other workers' caches are full of free slots. */
+static uint32_t cells_for(const troupe_options *o)
+{
+    uint64_t cells = (uint64_t)o->actors_max + (uint64_t)o->workers * 2 * TR_SLOT_BATCH;
+    return cells < UINT32_MAX ? (uint32_t)cells : UINT32_MAX;
+}
+
+static int contexts_make(struct troupe_runtime *rt)
+{
+    rt->contexts = calloc(rt->options.workers, sizeof(troupe_ctx *));
+    if (!rt->contexts)
+        return -ENOMEM;
+    for (unsigned i = 0; i < rt->options.workers; i++) {
+        size_t size = (sizeof(troupe_ctx) + TR_CACHELINE - 1) & ~(size_t)(TR_CACHELINE - 1);
+        troupe_ctx *ctx = aligned_alloc(TR_CACHELINE, size);
+        if (!ctx)
+            return -ENOMEM;
+        memset(ctx, 0, size);
+        ctx->rt = rt;
+        ctx->accepted_fd = -1;
+        ck_stack_init(&ctx->alarm_returns);
+        rt->contexts[i] = ctx;
+    }
+    return 0;
+}
+
+static void runtime_free(struct troupe_runtime *rt)
+{
+    if (rt->pool)
+        tr_pool_destroy(rt->pool);
+    if (rt->io)
+        tr_io_destroy(rt->io);
+    if (rt->contexts)
+        for (unsigned i = 0; i < rt->options.workers; i++)
+            free(rt->contexts[i]);
+    free(rt->contexts);
+    tr_cell_table_fini(&rt->cells);
+    tr_slab_fini(&rt->slab);
+    tr_log_fini(&rt->log);
+    if (rt->done_fd >= 0)
+        close(rt->done_fd);
+    free(rt);
+}
+
+static int io_and_pool_make(struct troupe_runtime *rt)
+{
+    char why[512];
+    int status = tr_io_create(&rt->io, rt->options.workers, NULL, why, sizeof why);
+    if (status < 0) {
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start: %s", why);
+        return status;
+    }
+    rt->hooks = tr_io_hooks(rt->io);
+    struct tr_hooks hooks = wrapped_hooks(rt);
+    struct tr_pool_options pool = {
+        .workers = rt->options.workers,
+        .spin_ns = rt->options.spin_ns,
+        .name = rt->options.name,
+        .run = tr_actor_run,
+        .arg = rt,
+    };
+    return tr_pool_create(&rt->pool, &pool, &hooks);
+}
+
+static int runtime_make(struct troupe_runtime **out, const troupe_options *options)
+{
+    struct troupe_runtime *rt = calloc(1, sizeof *rt);
+    if (!rt)
+        return -ENOMEM;
+    rt->options = with_defaults(options);
+    rt->done_fd = eventfd(0, EFD_CLOEXEC);
+    tr_log_init(&rt->log, rt->options.log, rt->options.log_arg, rt->options.log_level);
+    tr_slab_init(&rt->slab);
+    int status = rt->options.workers > TR_WORKERS_MAX ? -EINVAL : rt->done_fd < 0 ? -errno : 0;
+    if (status == 0)
+        status = tr_cell_table_init(&rt->cells, cells_for(&rt->options));
+    if (status == 0)
+        status = contexts_make(rt);
+    if (status == 0)
+        status = io_and_pool_make(rt);
+    if (status < 0) {
+        runtime_free(rt);
+        return status;
+    }
+    *out = rt;
+    return 0;
+}
+
+int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, const void *args,
+                         const troupe_options *options, troupe_addr *root_addr)
+{
+    struct troupe_runtime *rt;
+    int status = runtime_make(&rt, options);
+    if (status < 0)
+        return status;
+    struct tr_cell *cell = tr_spawn(rt->contexts[0], NULL, root, args, NULL);
+    unsigned failed = 0;
+    status = cell ? tr_pool_start(rt->pool, &failed) : -ENOMEM;
+    if (status < 0) {
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start worker %u: %s", failed, troupe_strerror(status));
+        if (cell)
+            free(cell->args);
+        runtime_free(rt);
+        return status;
+    }
+    rt->root = tr_cell_addr(cell);
+    if (root_addr)
+        *root_addr = rt->root;
+    *out = rt;
+    tr_pool_schedule(rt->pool, &cell->runnable);
+    return 0;
+}
+
+void troupe_runtime_stop(troupe_runtime *rt)
+{
+    struct tr_cell *cell = tr_cell_find(&rt->cells, rt->root);
+    if (tr_mailbox_control(cell, tr_addr_generation(rt->root), TR_CONTROL_STOP) == TR_PUSH_WAKE)
+        tr_ctx_wake(rt, cell);
+}
+
+void troupe_stop_runtime(troupe_ctx *ctx, int status)
+{
+    struct troupe_runtime *rt = ctx->rt;
+    if (ck_pr_cas_32(&rt->status_set, 0, 1))
+        rt->status = status;
+    troupe_runtime_stop(rt);
+}
+
+void tr_root_escalated(troupe_ctx *ctx, const troupe_crash *crash)
+{
+    struct troupe_runtime *rt = ctx->rt;
+    if (ck_pr_cas_32(&rt->status_set, 0, 1))
+        rt->status = 1;
+    tr_log_line(&rt->log, TROUPE_LOG_ERROR,
+                "the root %s crashed too often and nobody is above it, the runtime stops: %s", crash->behavior,
+                crash->text);
+}
+
+void tr_root_ended(troupe_ctx *ctx)
+{
+    struct troupe_runtime *rt = ctx->rt;
+    tr_pool_stop(rt->pool);
+    uint64_t one = 1;
+    TR_ASSERT(write(rt->done_fd, &one, sizeof one) == sizeof one);
+}
+
+int troupe_runtime_join(troupe_runtime *rt)
+{
+    struct pollfd done = {.fd = rt->done_fd, .events = POLLIN};
+    while (poll(&done, 1, -1) < 0)
+        TR_ASSERT(errno == EINTR);
+    tr_pool_join(rt->pool);
+    int status = rt->status;
+    runtime_free(rt);
+    return status;
+}
+
+int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size)
+{
+    if (size > TROUPE_PAYLOAD_MAX)
+        return -EMSGSIZE;
+    troupe_msg *msg = tr_msg_alloc(&rt->slab, NULL, size);
+    if (!msg)
+        return -ENOMEM;
+    msg->kind = tr_msg_kind(kind);
+    if (size)
+        memcpy(msg->payload, payload, size);
+    return tr_post(rt, NULL, to, msg);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/send.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "runtime/context.h"
+#include "runtime/deadletter.h"
+#include "runtime/incarnation.h"
+#include "runtime/mailbox.h"
+#include "sched/base/assert.h"
+
+/* Lists of composed and of kept messages: first in a pointer, linked by next and prev. */
+static void list_add(troupe_msg **first, troupe_msg *msg)
+{
+    msg->prev = NULL;
+    msg->next = *first;
+    if (msg->next)
+        msg->next->prev = msg;
+    *first = msg;
+}
+
+static void list_remove(troupe_msg **first, troupe_msg *msg)
+{
+    if (msg->prev)
+        msg->prev->next = msg->next;
+    else
+        *first = msg->next;
+    if (msg->next)
+        msg->next->prev = msg->prev;
+    msg->next = msg->prev = NULL;
+}
+
+static struct tr_slab_cache *cache_of(troupe_ctx *ctx)
+{
+    return ctx ? &ctx->cache : NULL;
+}
+
+int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t size, troupe_msg **out)
+{
+    if (size > TROUPE_PAYLOAD_MAX)
+        return -EMSGSIZE;
+    troupe_msg *msg = tr_msg_alloc(&ctx->rt->slab, &ctx->cache, size);
+    if (!msg)
+        return -ENOMEM;
+    msg->kind = tr_msg_kind(kind);
+    if (size)
+        memcpy(msg->payload, payload, size);
+    *out = msg;
+    return 0;
+}
+
+int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    struct tr_cell *cell = tr_cell_find(&rt->cells, to);
+    uint32_t generation = tr_addr_generation(to);
+    if (TR_LIKELY(cell && ck_pr_load_32(&cell->generation) == generation)) {
+        msg->generation = generation;
+        enum tr_push push = tr_mailbox_push(cell, msg);
+        if (push == TR_PUSH_WAKE)
+            tr_ctx_wake(rt, cell);
+        if (TR_LIKELY(push != TR_PUSH_CLOSED))
+            return 0;
+    }
+    tr_dead_letter(rt, ctx, to, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR);
+    if (msg->flags & TR_MSG_ASK)
+        msg->outcome = -ESRCH;
+    tr_msg_let_go(rt, ctx, msg);
+    return -ESRCH;
+}
+
+int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    msg->sender = tr_cell_addr(ctx->cell);
+    return tr_post(ctx->rt, ctx, to, msg);
+}
+
+int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
+{
+    troupe_msg *msg;
+    int status = tr_send_build(ctx, kind, payload, size, &msg);
+    return TR_UNLIKELY(status < 0) ? status : tr_send(ctx, to, msg);
+}
+
+troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size)
+{
+    troupe_msg *msg = tr_msg_alloc(&ctx->rt->slab, &ctx->cache, size);
+    if (!msg)
+        return NULL;
+    msg->kind = tr_msg_kind(kind);
+    list_add(&ctx->composed, msg);
+    return msg;
+}
+
+void tr_send_uncompose(troupe_ctx *ctx, troupe_msg *msg)
+{
+    TR_ASSERT(!(msg->flags & (TR_MSG_KEPT | TR_MSG_LOCAL)) && msg != ctx->msg); /* only what troupe_compose gave */
+    if (ctx->composed == msg || msg->prev)
+        list_remove(&ctx->composed, msg);
+}
+
+int troupe_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    tr_send_uncompose(ctx, msg);
+    return tr_send(ctx, to, msg);
+}
+
+void troupe_discard(troupe_ctx *ctx, troupe_msg *msg)
+{
+    tr_send_uncompose(ctx, msg);
+    tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+}
+
+void tr_msg_finish(troupe_ctx *ctx, troupe_msg *msg, int status)
+{
+    if (msg->flags & TR_MSG_ASK)
+        msg->outcome = status;
+    if (msg == ctx->cell->mark)
+        msg->flags |= TR_MSG_HANDLED;
+    else
+        tr_msg_let_go(ctx->rt, ctx, msg);
+}
+
+void tr_msg_let_go(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_msg *msg)
+{
+    if (!(msg->flags & TR_MSG_ASK)) {
+        tr_msg_free(&rt->slab, cache_of(ctx), msg);
+        return;
+    }
+    msg->flags = TR_MSG_REPLY | TR_MSG_STATUS;
+    tr_post(rt, ctx, msg->sender, msg);
+}
+
+/* msg's asker gets `reply`; msg stays the caller's, but is an ask no more. */
+static void answer_with(troupe_ctx *ctx, troupe_msg *msg, troupe_msg *reply)
+{
+    reply->flags |= TR_MSG_REPLY;
+    reply->ask = msg->ask;
+    reply->ask_generation = msg->ask_generation;
+    reply->kind = msg->kind;
+    msg->flags &= (uint8_t)~TR_MSG_ASK;
+    tr_send(ctx, msg->sender, reply);
+}
+
+void tr_send_unkeep(struct tr_incarnation *inc, troupe_msg *msg)
+{
+    list_remove(&inc->kept, msg);
+    msg->flags &= (uint8_t)~TR_MSG_KEPT;
+}
+
+/* A kept message that was answered or released is finished here, unless its handler still runs: then there. */
+static void finish_kept(troupe_ctx *ctx, troupe_msg *msg, int status)
+{
+    if (!(msg->flags & TR_MSG_KEPT))
+        return;
+    tr_send_unkeep(ctx->cell->incarnation, msg);
+    if (msg != ctx->msg)
+        tr_msg_finish(ctx, msg, status);
+}
+
+int troupe_reply_send(troupe_ctx *ctx, const troupe_msg *msg, troupe_msg *reply)
+{
+    if (!(msg->flags & TR_MSG_ASK)) {
+        troupe_discard(ctx, reply);
+        return -ENOTCONN;
+    }
+    tr_send_uncompose(ctx, reply);
+    answer_with(ctx, (troupe_msg *)(uintptr_t)msg, reply);
+    finish_kept(ctx, (troupe_msg *)(uintptr_t)msg, 0);
+    return 0;
+}
+
+int troupe_reply(troupe_ctx *ctx, const troupe_msg *msg, const void *payload, size_t size)
+{
+    if (!(msg->flags & TR_MSG_ASK))
+        return -ENOTCONN;
+    troupe_msg *reply;
+    int status = tr_send_build(ctx, msg->kind, payload, size, &reply);
+    return status < 0 ? status : troupe_reply_send(ctx, msg, reply);
+}
+
+troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg)
+{
+    struct tr_incarnation *inc = tr_incarnation_of(ctx);
+    if (!inc || msg != ctx->msg || msg->flags & (TR_MSG_KEPT | TR_MSG_LOCAL | TR_MSG_REPLY))
+        return NULL;
+    list_add(&inc->kept, ctx->msg);
+    ctx->msg->flags |= TR_MSG_KEPT;
+    return ctx->msg;
+}
+
+void troupe_release(troupe_ctx *ctx, troupe_msg *msg)
+{
+    TR_ASSERT(msg->flags & TR_MSG_KEPT);
+    finish_kept(ctx, msg, -ENODATA);
+}

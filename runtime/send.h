@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A message's way from its composer to a mailbox, and its end: the verbs behind message.h. tr_post may be called on any
+ * thread, the others by the running actor's worker. It does not dispatch: see actor.c. */
+#ifndef TR_RUNTIME_SEND_H
+#define TR_RUNTIME_SEND_H
+
+#include <troupe/message.h>
+
+#include "runtime/message.h"
+
+struct troupe_runtime;
+struct tr_incarnation;
+
+/* A message of kind with a copy of payload, not on the composed list. 0, -EMSGSIZE, -ENOMEM. */
+int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t size, troupe_msg **out);
+void tr_send_uncompose(troupe_ctx *ctx, troupe_msg *msg);
+void tr_send_unkeep(struct tr_incarnation *inc, troupe_msg *msg);
+
+/* Pushes msg, whose sender is set, and wakes the receiver. Consumes it: on -ESRCH it became a dead letter. */
+int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
+/* The same from the running actor. */
+int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
+
+/* The running actor is done with msg. If it is an ask that nobody answered, its asker is told status; its block becomes
+ * that answer, so this needs no memory. If it is the mailbox's mark, all this waits until it is no longer. */
+void tr_msg_finish(troupe_ctx *ctx, troupe_msg *msg, int status);
+/* The same for a message that no mailbox names. */
+void tr_msg_let_go(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_msg *msg);
+
+#endif

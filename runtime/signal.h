@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A control signal: a node embedded in the thing it speaks of (a child's cell, an alarm, an I/O op), so that sending one
+ * needs no memory and cannot fail. Owned by that thing; in the receiver's control lane between push and dispatch.
+ * Only alarms may outlive their receiver; those find nothing of theirs in the cell's next actor and are freed.
+ * It is not a message: users never see it. */
+#ifndef TR_RUNTIME_SIGNAL_H
+#define TR_RUNTIME_SIGNAL_H
+
+#include <stdint.h>
+
+enum tr_signal_kind {
+    TR_SIGNAL_CHILD_EXITED,    /* embedded in the child's cell; the parent frees the slot */
+    TR_SIGNAL_CHILD_ESCALATED, /* embedded in the child's cell; the child waits for the verdict */
+    TR_SIGNAL_ALARM,           /* embedded in an alarm: the deadline of asks */
+    TR_SIGNAL_TIMER,           /* embedded in an alarm: a user's timer */
+    TR_SIGNAL_RETRY,           /* embedded in an alarm: a port tries again what it had no op or descriptor for */
+    TR_SIGNAL_DRAIN,           /* embedded in an alarm: an ending actor's last output has had its time */
+    TR_SIGNAL_OP,              /* embedded in an op of one of the actor's ports: it is done */
+};
+
+struct tr_signal {
+    struct tr_signal *next;
+    enum tr_signal_kind kind;
+};
+
+#endif

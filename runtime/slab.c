@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/slab.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/poison.h"
+#include "runtime/ask.h"
+#include "runtime/port.h"
+#include "runtime/timer.h"
+#include "sched/base/assert.h"
+
+#define CHUNK_SIZE ((size_t)64 * 1024)
+#define ROUND_UP(n) (((n) + (size_t)15) & ~(size_t)15)
+
+static const size_t class_size[TR_CLASS_COUNT] = {
+    [TR_CLASS_64] = 64,
+    [TR_CLASS_128] = 128,
+    [TR_CLASS_256] = 256,
+    [TR_CLASS_512] = 512,
+    [TR_CLASS_1024] = 1024,
+    [TR_CLASS_4096] = 4096,
+    [TR_CLASS_ASK] = ROUND_UP(sizeof(struct tr_ask)),
+    [TR_CLASS_TIMER] = ROUND_UP(sizeof(struct tr_timer_record)),
+    [TR_CLASS_PORT] = ROUND_UP(sizeof(struct tr_port)),
+};
+
+size_t tr_class_size(enum tr_class class)
+{
+    return class_size[class];
+}
+
+enum tr_class tr_class_for(size_t size)
+{
+    for (unsigned class = 0; class <= TR_CLASS_MESSAGE_MAX; class ++)
+        if (size <= class_size[class])
+            return (enum tr_class) class;
+    return TR_CLASS_HEAP;
+}
+
+void tr_slab_init(struct tr_slab *slab)
+{
+    memset(slab, 0, sizeof *slab);
+    for (unsigned i = 0; i < TR_CLASS_COUNT; i++)
+        ck_spinlock_init(&slab->depots[i].lock);
+    ck_spinlock_init(&slab->chunks_lock);
+}
+
+void tr_slab_fini(struct tr_slab *slab)
+{
+    struct tr_chunk_header *next;
+    for (struct tr_chunk_header *chunk = slab->chunks; chunk; chunk = next) {
+        next = chunk->next;
+        TR_UNPOISON(chunk, CHUNK_SIZE);
+        free(chunk);
+    }
+    slab->chunks = NULL;
+}
+
+/* A zeroed chunk; the caller carves from *bump to *limit. */
+static bool chunk_get(struct tr_slab *slab, char **bump, char **limit)
+{
+    struct tr_chunk_header *chunk = aligned_alloc(TR_CACHELINE, CHUNK_SIZE);
+    if (!chunk)
+        return false;
+    memset(chunk, 0, CHUNK_SIZE);
+    ck_spinlock_lock(&slab->chunks_lock);
+    chunk->next = slab->chunks;
+    slab->chunks = chunk;
+    ck_spinlock_unlock(&slab->chunks_lock);
+    *bump = (char *)chunk + TR_CACHELINE;
+    *limit = (char *)chunk + CHUNK_SIZE;
+    return true;
+}
+
+static struct tr_block *magazine_pop(struct tr_magazine *m)
+{
+    struct tr_block *block = m->head;
+    TR_UNPOISON(block, sizeof *block);
+    m->head = block->next;
+    m->count--;
+    return block;
+}
+
+static bool depot_take(struct tr_depot *depot, struct tr_magazine *out)
+{
+    if (!ck_pr_load_ptr(&depot->magazines))
+        return false;
+    ck_spinlock_lock(&depot->lock);
+    struct tr_block *head = depot->magazines;
+    if (head) {
+        TR_UNPOISON(head, sizeof *head);
+        ck_pr_store_ptr(&depot->magazines, head->magazine);
+    }
+    ck_spinlock_unlock(&depot->lock);
+    if (!head)
+        return false;
+    *out = (struct tr_magazine){head, TR_MAGAZINE};
+    return true;
+}
+
+static void depot_give(struct tr_depot *depot, struct tr_magazine *full)
+{
+    TR_ASSERT(full->count == TR_MAGAZINE);
+    TR_UNPOISON(full->head, sizeof *full->head);
+    ck_spinlock_lock(&depot->lock);
+    full->head->magazine = depot->magazines;
+    ck_pr_store_ptr(&depot->magazines, full->head);
+    ck_spinlock_unlock(&depot->lock);
+    *full = (struct tr_magazine){NULL, 0};
+}
+
+/* For threads without a cache: block by block under the depot's lock. */
+static void *foreign_alloc(struct tr_slab *slab, enum tr_class class)
+{
+    struct tr_depot *depot = &slab->depots[class];
+    ck_spinlock_lock(&depot->lock);
+    if (!depot->loose && depot->magazines) {
+        depot->loose = depot->magazines;
+        TR_UNPOISON(depot->loose, sizeof *depot->loose);
+        ck_pr_store_ptr(&depot->magazines, depot->loose->magazine);
+    }
+    struct tr_block *block = depot->loose;
+    if (block) {
+        TR_UNPOISON(block, sizeof *block);
+        depot->loose = block->next;
+    }
+    ck_spinlock_unlock(&depot->lock);
+    if (block)
+        return block;
+    char *bump, *limit;
+    if (!chunk_get(slab, &bump, &limit))
+        return NULL;
+    for (char *at = bump + class_size[class]; at + class_size[class] <= limit; at += class_size[class])
+        tr_slab_free(slab, NULL, class, at);
+    return bump;
+}
+
+/* A free block of a message class must not be touched. To be called while nobody else can take it yet. */
+static void poison(struct tr_block *block, enum tr_class class)
+{
+    if (class <= TR_CLASS_MESSAGE_MAX)
+        TR_POISON(block, class_size[class]);
+}
+
+static void foreign_free(struct tr_slab *slab, enum tr_class class, struct tr_block *block)
+{
+    struct tr_depot *depot = &slab->depots[class];
+    ck_spinlock_lock(&depot->lock);
+    block->next = depot->loose;
+    depot->loose = block;
+    poison(block, class);
+    ck_spinlock_unlock(&depot->lock);
+}
+
+static void *refill(struct tr_slab *slab, struct tr_cache_class *c, enum tr_class class)
+{
+    if (c->spare.count) {
+        c->loaded = c->spare;
+        c->spare = (struct tr_magazine){NULL, 0};
+        return magazine_pop(&c->loaded);
+    }
+    if (depot_take(&slab->depots[class], &c->loaded))
+        return magazine_pop(&c->loaded);
+    if (c->limit - c->bump < (ptrdiff_t)class_size[class] && !chunk_get(slab, &c->bump, &c->limit))
+        return NULL;
+    void *block = c->bump;
+    c->bump += class_size[class];
+    return block;
+}
+
+void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
+{
+    void *block;
+    if (TR_UNLIKELY(!cache)) {
+        block = foreign_alloc(slab, class);
+    } else {
+        struct tr_cache_class *c = &cache->classes[class];
+        block = TR_LIKELY(c->loaded.count) ? magazine_pop(&c->loaded) : refill(slab, c, class);
+    }
+    if (block)
+        TR_UNPOISON(block, class_size[class]);
+    return block;
+}
+
+void tr_slab_free(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)
+{
+    struct tr_block *block = memory;
+    if (TR_UNLIKELY(!cache)) {
+        foreign_free(slab, class, block);
+    } else {
+        struct tr_cache_class *c = &cache->classes[class];
+        if (TR_UNLIKELY(c->loaded.count == TR_MAGAZINE)) {
+            if (c->spare.count)
+                depot_give(&slab->depots[class], &c->spare);
+            c->spare = c->loaded;
+            c->loaded = (struct tr_magazine){NULL, 0};
+        }
+        block->next = c->loaded.head;
+        c->loaded.head = block;
+        c->loaded.count++;
+        poison(block, class);
+    }
+}

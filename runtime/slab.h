@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Fixed-size blocks for messages and records: a cache per worker, a depot per runtime between them.
+ * Owns the memory; blocks may be freed on any worker, whole magazines travel through the depot (the magazine layer of
+ * Bonwick and Adams, "Magazines and Vmem", 2001). Memory goes back to the system only with the slab.
+ * It is not a general allocator: payloads beyond the largest class come from malloc (see message.c). */
+#ifndef TR_RUNTIME_SLAB_H
+#define TR_RUNTIME_SLAB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ck_spinlock.h>
+
+#include "sched/base/cacheline.h"
+
+/* The message classes come first, in order of size. The record classes are type-stable: a freed record of such a class
+ * is only ever reused as the same type, so that a stale handle may read its generation. */
+enum tr_class {
+    TR_CLASS_64,
+    TR_CLASS_128,
+    TR_CLASS_256,
+    TR_CLASS_512,
+    TR_CLASS_1024,
+    TR_CLASS_4096,
+    TR_CLASS_ASK,
+    TR_CLASS_TIMER,
+    TR_CLASS_PORT,
+    TR_CLASS_COUNT,
+    TR_CLASS_HEAP = 255 /* not from the slab: malloc */
+};
+#define TR_CLASS_MESSAGE_MAX TR_CLASS_4096
+
+#define TR_MAGAZINE 64 /* blocks that change hands at once */
+
+struct tr_block {
+    struct tr_block *next;     /* in its magazine */
+    struct tr_block *magazine; /* first block of a magazine in the depot: the next magazine */
+};
+
+struct tr_magazine {
+    struct tr_block *head;
+    unsigned count;
+};
+
+/* One class in one worker's cache; no locks, its owner's only. */
+struct tr_cache_class {
+    struct tr_magazine loaded, spare; /* spare is empty or full */
+    char *bump, *limit;               /* the rest of the newest chunk, not yet carved */
+};
+
+struct tr_slab_cache {
+    struct tr_cache_class classes[TR_CLASS_COUNT];
+};
+
+/* One class in the depot. lock guards the rest; it is held for a few instructions, once per TR_MAGAZINE blocks. */
+struct tr_depot {
+    ck_spinlock_t lock;
+    struct tr_block *magazines; /* full ones */
+    struct tr_block *loose;     /* blocks given back one by one by threads without a cache */
+} TR_ALIGNED_LINE;
+
+struct tr_chunk_header {
+    struct tr_chunk_header *next;
+};
+
+struct tr_slab {
+    struct tr_depot depots[TR_CLASS_COUNT];
+    ck_spinlock_t chunks_lock;
+    struct tr_chunk_header *chunks;
+};
+
+void tr_slab_init(struct tr_slab *slab);
+/* Frees all blocks of all caches, taken or not. */
+void tr_slab_fini(struct tr_slab *slab);
+size_t tr_class_size(enum tr_class class);
+/* The smallest message class that holds size bytes, or TR_CLASS_HEAP. */
+enum tr_class tr_class_for(size_t size);
+
+/* NULL: out of memory. cache is the calling worker's, or NULL on any other thread. Contents are undefined, but a record
+ * class's fields behind struct tr_block keep what they held when the record was freed (zero when new). */
+void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class);
+void tr_slab_free(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory);
+
+#endif

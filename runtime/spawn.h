@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making actors: fills a cell and hands it to the pool. It does not start them: the first activation does, as the state
+ * machine says. */
+#ifndef TR_RUNTIME_SPAWN_H
+#define TR_RUNTIME_SPAWN_H
+
+#include <troupe/actor.h>
+
+struct tr_cell;
+
+/* A filled cell, its mailbox open, not yet scheduled; NULL: exhausted. parent: NULL for the root. slots is the calling
+ * worker's cache. The caller schedules cell->runnable. */
+struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const troupe_behavior *behavior, const void *args,
+                         const troupe_spawn_options *options);
+
+#endif
