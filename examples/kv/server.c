@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "clients.h"
+#include "request.h"
+#include "shard.h"
+
+struct root {
+    struct kv_server *server;
+    unsigned ready; /* shards that have their data */
+    bool open;      /* the door: the clients actor was started */
+};
+
+void kv_server_fail(troupe_ctx *ctx, const struct kv_server *server, const char *text)
+{
+    troupe_tell(ctx, server->root, KV_SERVER_FAILED, text, strlen(text) + 1);
+}
+
+void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
+{
+    (void)arg;
+    if (letter->kind != KV_REQUEST_KIND)
+        return;
+    switch (letter->reason) {
+    case TROUPE_DEAD_LATE_REPLY:
+        kv_replies_drop(letter->payload, letter->size);
+        break;
+    case TROUPE_DEAD_CRASHED:
+    case TROUPE_DEAD_NO_ACTOR:
+        kv_request_drop(letter->payload, letter->size);
+        break;
+    case TROUPE_DEAD_STOPPED: /* the handler's drop does it */
+    case TROUPE_DEAD_UNHANDLED:
+    case TROUPE_DEAD_BAD_SIZE:
+    case TROUPE_DEAD_COUNT:
+        break;
+    }
+}
+
+static void on_failed(troupe_ctx *ctx, void *self, const troupe_msg *msg)
+{
+    (void)self;
+    fprintf(stderr, "kv: %s\n", (const char *)troupe_payload(msg));
+    troupe_stop_runtime(ctx, 1);
+}
+
+/* --- the data folder --- */
+
+static void close_fd(void *fd)
+{
+    close((int)(intptr_t)fd);
+}
+
+/* One server at a time on a folder: holds a lock until this incarnation ends. 0, or -1 after saying why not. */
+static int lock_folder(troupe_ctx *ctx, const char *dir)
+{
+    char path[512];
+    if (mkdir(dir, 0755) < 0 && errno != EEXIST) {
+        fprintf(stderr, "kv: cannot make the folder %s: %s; choose another with --dir\n", dir, strerror(errno));
+        return -1;
+    }
+    if ((size_t)snprintf(path, sizeof path, "%s/lock", dir) >= sizeof path) {
+        fprintf(stderr, "kv: the name of the folder is too long: %s\n", dir);
+        return -1;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        fprintf(stderr, "kv: cannot open %s: %s; choose another folder with --dir\n", path, strerror(errno));
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        fprintf(stderr, "kv: another server uses the folder %s; stop it, or choose another with --dir\n", dir);
+        close(fd);
+        return -1;
+    }
+    return troupe_defer(ctx, close_fd, (void *)(intptr_t)fd);
+}
+
+/* --- the tree --- */
+
+static int start_shards(troupe_ctx *ctx, struct kv_server *server)
+{
+    for (unsigned i = 0; i < server->options->shards; i++) {
+        struct kv_shard_args args = {.server = server, .index = i};
+        server->shards[i] = troupe_spawn(ctx, &kv_shard_behavior, &args, NULL);
+        if (troupe_addr_is_nobody(server->shards[i]))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static int started(troupe_ctx *ctx, void *self, const void *args)
+{
+    struct root *root = self;
+    root->server = *(struct kv_server *const *)args;
+    root->server->root = troupe_self(ctx);
+    root->server->started_ns = troupe_now(ctx);
+    if (lock_folder(ctx, root->server->options->dir) < 0) {
+        troupe_stop_runtime(ctx, 1);
+        return 0;
+    }
+    return start_shards(ctx, root->server);
+}
+
+/* Shards say this after each restart as well; the door is opened once. */
+static void on_ready(troupe_ctx *ctx, void *self, const troupe_msg *msg)
+{
+    struct root *root = self;
+    (void)msg;
+    if (root->open || ++root->ready < root->server->options->shards)
+        return;
+    root->open = true;
+    troupe_addr clients = troupe_spawn(ctx, &kv_clients_behavior, &root->server, NULL);
+    if (troupe_addr_is_nobody(clients))
+        troupe_panic(ctx, "out of memory for the clients actor");
+}
+
+/* Whatever crashes, however often: the server goes on with the rest, and tries again with a fresh window. */
+static troupe_verdict child_escalated(troupe_ctx *ctx, void *self, const troupe_crash *crash)
+{
+    (void)ctx, (void)self;
+    fprintf(stderr, "kv: %s crashes again and again (%s), trying on\n", crash->behavior, crash->text);
+    return TROUPE_VERDICT_RESTART_CHILD;
+}
+
+const troupe_behavior kv_server_behavior = {
+    .name = "server",
+    .state_size = sizeof(struct root),
+    .args_size = sizeof(struct kv_server *),
+    .started = started,
+    .child_escalated = child_escalated,
+    .handlers =
+        {
+            [KV_SERVER_READY] = {"ready", on_ready, 0, NULL},
+            [KV_SERVER_FAILED] = {"failed", on_failed, TROUPE_ANY_SIZE, NULL},
+        },
+};
