@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A key-value server that speaks RESP2: shards and connections are supervised actors, logs make it durable. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -21,6 +22,15 @@ static void raise_fd_limit(const struct kv_options *options)
                 (unsigned long long)limit.rlim_cur, options->max_clients);
 }
 
+/* One processor is left to the kernel's network work and to clients on this machine: with a worker on each, all three would
+ * take turns on too few (docs/decisions/013). */
+static unsigned default_workers(void)
+{
+    cpu_set_t cpus;
+    int count = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) - 1 : 1;
+    return count < 1 ? 1 : count > TROUPE_WORKERS_MAX ? TROUPE_WORKERS_MAX : (unsigned)count;
+}
+
 static int serve(const struct kv_options *options)
 {
     struct kv_server server = {.options = options, .shards = calloc(options->shards, sizeof(troupe_addr))};
@@ -30,7 +40,7 @@ static int serve(const struct kv_options *options)
         return 1;
     }
     troupe_options runtime = {
-        .workers = options->workers,
+        .workers = options->workers ? options->workers : default_workers(),
         .stop_on_signals = true,
         .dead_letter = kv_server_dead_letter,
     };

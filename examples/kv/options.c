@@ -18,7 +18,7 @@ const char kv_options_help[] =
     "  --port N               TCP port, 0..65535; 0: any free one (7379)\n"
     "  --dir PATH             folder of the logs, made if missing (kv-data)\n"
     "  --shards N             partitions of the keyspace, 1..4096; fixed once there are logs (8)\n"
-    "  --workers N            threads, 1..56 (one for each processor)\n"
+    "  --workers N            threads, 1..56 (one for each processor but one)\n"
     "  --fsync always|everysec|no\n"
     "                         when a write is safe from a power failure (everysec)\n"
     "  --max-memory BYTES     of keys and values, with k, m or g; 0: no limit (0)\n"

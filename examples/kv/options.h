@@ -19,7 +19,7 @@ struct kv_options {
     unsigned port;
     const char *dir;
     unsigned shards;
-    unsigned workers; /* 0: one for each processor */
+    unsigned workers; /* 0: one for each processor but one */
     enum kv_fsync fsync;
     size_t max_memory; /* bytes; 0: no limit */
     unsigned max_clients;
