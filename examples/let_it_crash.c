@@ -81,6 +81,6 @@ static const troupe_behavior parent = {
 
 int main(void)
 {
-    troupe_options options = {.log_level = TROUPE_LOG_NONE}; /* the transcript below tells it all */
+    troupe_options options = {.log_level = TROUPE_LOG_NONE}; /* the transcript tells it all */
     return troupe_run(&parent, NULL, &options);
 }

@@ -14,7 +14,6 @@ struct tr_op;
 
 /* All run on the loop's thread, wake excepted. */
 struct tr_backend {
-    const char *name;
     /* Makes the kernel objects for loop; io->rung is where to begin, and is moved to what was accepted while the self-test
      * runs. Returns 0 or -errno. */
     int (*open)(struct tr_loop *loop);
@@ -56,25 +55,5 @@ void tr_op_lend(struct tr_op *op, unsigned id, size_t length);
 bool tr_op_own_block(struct tr_op *op, size_t size);
 /* Takes in what other workers put, so that buffers and records come back. */
 void tr_loop_collect_returns(struct tr_loop *loop);
-
-/* What op.c and loop.c share. */
-void tr_loop_wake(struct tr_loop *loop);
-void tr_op_slab_init(struct tr_loop *loop);
-void tr_op_slab_fini(struct tr_loop *loop);
-/* As tr_op_get, but may go beyond ops_max, by one per stream: for output that nobody would ask to send again. */
-struct tr_op *tr_op_get_again(struct tr_loop *loop, unsigned kind, void (*done)(struct tr_op *op));
-/* Moves ops that wait for room to the back end; true when none is left. */
-bool tr_op_start_waiting(struct tr_loop *loop);
-/* Delivers at most `budget` ops that are complete without the kernel. */
-unsigned tr_op_deliver_ready(struct tr_loop *loop, unsigned budget);
-/* A cancel that came from another worker. */
-void tr_op_cancel_arrived(struct tr_op *op);
-/* Sends the cancels that found no room; some twice, which is harmless. */
-void tr_op_cancel_again(struct tr_loop *loop);
-/* Asks every op that is not done to end. */
-void tr_op_cancel_all(struct tr_loop *loop);
-/* A put that came from another worker. */
-void tr_op_put_arrived(struct tr_op *op);
-void tr_op_slab_check(const struct tr_loop *loop);
 
 #endif

@@ -35,7 +35,7 @@ static unsigned char *address(const struct tr_bufring *b, unsigned id)
 
 int tr_bufring_init(struct tr_bufring *b, unsigned count, size_t size)
 {
-    TR_ASSERT(count != 0 && (count & (count - 1)) == 0 && count <= 32768);
+    TR_ASSERT(count != 0 && (count & (count - 1)) == 0 && count <= TR_BUFRING_MAX);
     *b = (struct tr_bufring){.size = size, .count = count, .mapped = count};
     b->memory = map(count * size);
     b->ring = map(ring_bytes(b));

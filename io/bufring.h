@@ -9,7 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TR_BUFRING_STEP 64u /* buffers put on offer at once, as the need for them grows */
+#define TR_BUFRING_MAX 32768u /* the kernel's limit of a ring of buffers */
+#define TR_BUFRING_STEP 64u   /* buffers put on offer at once, as the need for them grows */
 
 struct tr_bufring {
     unsigned char *memory; /* count * size bytes; a page of it costs nothing until it is first used */
@@ -26,7 +27,7 @@ struct tr_bufring {
     bool *is_lent; /* per id */
 };
 
-/* count: a power of two up to 32768; size: bytes of each. Returns 0 or -ENOMEM. */
+/* count: a power of two up to TR_BUFRING_MAX; size: bytes of each. Returns 0 or -ENOMEM. */
 int tr_bufring_init(struct tr_bufring *b, unsigned count, size_t size);
 void tr_bufring_fini(struct tr_bufring *b);
 /* Makes do with fewer: the kernel did not accept so long a ring. Before start. */

@@ -26,6 +26,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "io/blocking.h"
 #include "io/diagnose.h"
 #include "io/loop_state.h"
 #include "io/selftest.h"
@@ -35,9 +36,10 @@ enum { AWAKE, PARKED, NOTIFIED };
 
 #define COMPLETIONS_PER_CALL 256u
 #define TIMERS_PER_CALL 256u
-#define REAP_NS UINT64_C(500000)
-#define DETACH_NS UINT64_C(5000000000)
-#define DETACH_STEP_NS UINT64_C(20000000)
+#define REAP_NS UINT64_C(500000)          /* how long one call delivers completions */
+#define DETACH_NS UINT64_C(5000000000)    /* how long a leaving loop waits for its ops to end */
+#define DETACH_STEP_NS UINT64_C(20000000) /* between two looks meanwhile */
+#define OPS_MAX (1u << 24)                /* an op's index has 24 bits of user_data */
 
 uint64_t tr_loop_clock(void)
 {
@@ -243,14 +245,10 @@ static uint64_t seed(const struct tr_loop *loop)
     return bits;
 }
 
-/* SplitMix64 (Steele, Lea, Flood 2014). */
 static uint64_t random_bits(void *io)
 {
     struct tr_loop *loop = io;
-    uint64_t z = loop->random += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-    return z ^ z >> 31;
+    return tr_rng_next(&loop->random);
 }
 
 static int attach(void *arg, struct tr_worker *worker, void **io_out)
@@ -265,7 +263,7 @@ static int attach(void *arg, struct tr_worker *worker, void **io_out)
     loop->backend = io->backend;
     loop->owner = pthread_self();
     loop->now = tr_loop_clock();
-    loop->random = seed(loop);
+    tr_rng_init(&loop->random, seed(loop));
     tr_wheel_init(&loop->wheel, loop->now);
     tr_op_slab_init(loop);
     int error = tr_bufring_init(&loop->buffers, io->options.buffers, io->options.buffer_size);
@@ -367,7 +365,7 @@ static int resolve(struct tr_io_options *out, const struct tr_io_options *option
         .without = given.without,
     };
     bool power_of_two = (out->buffers & (out->buffers - 1)) == 0;
-    return power_of_two && out->buffers <= 32768 && out->ops_max <= 1u << 24 ? 0 : -EINVAL;
+    return power_of_two && out->buffers <= TR_BUFRING_MAX && out->ops_max <= OPS_MAX ? 0 : -EINVAL;
 }
 
 int tr_io_create(struct tr_io **out, unsigned loops, const struct tr_io_options *options, char *why, size_t why_size)
@@ -385,6 +383,12 @@ int tr_io_create(struct tr_io **out, unsigned loops, const struct tr_io_options 
         return error;
     }
     io->backend = &tr_uring;
+    io->blocking = tr_blocking_create();
+    if (!io->blocking) {
+        snprintf(why, why_size, "out of memory");
+        free(io);
+        return -ENOMEM;
+    }
     struct tr_hooks hooks = tr_io_hooks(io);
     int error = tr_io_selftest(io, &hooks);
     if (error) {
@@ -398,6 +402,7 @@ int tr_io_create(struct tr_io **out, unsigned loops, const struct tr_io_options 
 
 void tr_io_destroy(struct tr_io *io)
 {
+    tr_blocking_destroy(io->blocking); /* first: its threads post to the loops */
     ck_stack_entry_t *entry = take_all(&io->loops);
     while (entry) {
         struct tr_loop *loop = TR_CONTAINER_OF(entry, struct tr_loop, all_link);

@@ -54,12 +54,6 @@ const char *tr_io_describe(const struct tr_io *io);
  * layer above may wrap attach. */
 struct tr_hooks tr_io_hooks(struct tr_io *io);
 
-/* A piece of work for a loop's own thread. The node must stay valid until fn has run; it runs once, before the loop
- * sleeps next. */
-struct tr_loop_command {
-    ck_stack_entry_t link;
-    void (*fn)(struct tr_loop *loop, struct tr_loop_command *command);
-};
 /* Any thread between attach and detach; wakes the loop if it sleeps. Order: first in, first out per poster. One that comes
  * after detach is run by tr_io_destroy. */
 void tr_loop_post(struct tr_loop *loop, struct tr_loop_command *command);

@@ -17,6 +17,7 @@
 #include "io/loop.h"
 #include "io/op.h"
 #include "sched/base/cacheline.h"
+#include "sched/base/rng.h"
 
 #define TR_OP_CHUNK 64u /* ops that the slab grows by */
 
@@ -36,6 +37,7 @@ struct tr_op_slab {
 
 struct tr_io {
     const struct tr_backend *backend;
+    struct tr_blocking *blocking;
     struct tr_io_options options; /* resolved: no field is 0 except `without` */
     unsigned rung;                /* the back end's choice of set-up flags, found by the self-test */
     ck_stack_t loops;             /* every loop ever attached; freed with the io */
@@ -50,7 +52,8 @@ struct tr_loop {
     pthread_t owner;
     bool attached; /* false again once detached */
     bool closing;  /* no new work reaches the kernel */
-    uint64_t now, random;
+    uint64_t now;
+    struct tr_rng random;
     struct tr_op_slab slab;
     struct tr_op_queue waiting; /* the back end had no room: served before new ops */
     struct tr_op_queue ready;   /* complete without the kernel: delivered by the next poll or wait */
@@ -99,5 +102,27 @@ static inline struct tr_op *tr_op_queue_pop(struct tr_op_queue *queue)
         queue->tail = NULL;
     return op;
 }
+
+/* What loop.c has for op.c. */
+void tr_loop_wake(struct tr_loop *loop);
+
+/* What op.c has for loop.c and stream.c. */
+void tr_op_slab_init(struct tr_loop *loop);
+void tr_op_slab_fini(struct tr_loop *loop);
+void tr_op_slab_check(const struct tr_loop *loop);
+/* As tr_op_get, but may go beyond ops_max, by one per stream: for output that nobody would ask to send again. */
+struct tr_op *tr_op_get_again(struct tr_loop *loop, enum tr_op_kind kind, tr_op_done_fn *done);
+/* Moves ops that wait for room to the back end; true when none is left. */
+bool tr_op_start_waiting(struct tr_loop *loop);
+/* Delivers at most `budget` ops that are complete without the kernel. */
+unsigned tr_op_deliver_ready(struct tr_loop *loop, unsigned budget);
+/* A cancel that came from another worker. */
+void tr_op_cancel_arrived(struct tr_op *op);
+/* Sends the cancels that found no room; some twice, which is harmless. */
+void tr_op_cancel_again(struct tr_loop *loop);
+/* Asks every op that is not done to end. */
+void tr_op_cancel_all(struct tr_loop *loop);
+/* A put that came from another worker. */
+void tr_op_put_arrived(struct tr_op *op);
 
 #endif

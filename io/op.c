@@ -35,6 +35,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/blocking.h"
 #include "io/inline.h"
 #include "io/loop_state.h"
 #include "sched/base/assert.h"
@@ -163,10 +164,10 @@ struct tr_op *tr_op_get(struct tr_loop *loop, enum tr_op_kind kind, tr_op_done_f
     return loop->stats.ops_in_use < loop->slab.ops_max ? take(loop, kind, done) : NULL;
 }
 
-struct tr_op *tr_op_get_again(struct tr_loop *loop, unsigned kind, void (*done)(struct tr_op *op))
+struct tr_op *tr_op_get_again(struct tr_loop *loop, enum tr_op_kind kind, tr_op_done_fn *done)
 {
     TR_ASSERT(tr_loop_is_current(loop) && done != NULL && kind < TR_OP_KIND_COUNT);
-    return take(loop, (enum tr_op_kind)kind, done);
+    return take(loop, kind, done);
 }
 
 /* Starting and completing. */
@@ -190,8 +191,10 @@ static void release_buffer(struct tr_op *op)
 
 static bool start(struct tr_op *op)
 {
+    struct tr_loop *loop = op->home;
     op->generation++;
-    if (!op->home->backend->start(op->home, op))
+    bool elsewhere = tr_blocking_wants(op) && tr_blocking_submit(loop->io->blocking, op);
+    if (!elsewhere && !loop->backend->start(loop, op))
         return false;
     move(op, FLIGHT);
     return true;

@@ -17,6 +17,13 @@
 struct tr_loop;
 struct tr_op;
 
+/* A piece of work for a loop's own thread. The node must stay valid until fn has run; it runs once, before the loop
+ * sleeps next. */
+struct tr_loop_command {
+    ck_stack_entry_t link;
+    void (*fn)(struct tr_loop *loop, struct tr_loop_command *command);
+};
+
 enum tr_op_kind {
     TR_OP_ACCEPT,    /* fd -> res = new fd (blocking, close-on-exec); addr/addr_len filled */
     TR_OP_CONNECT,   /* fd, addr, addr_len */
@@ -70,9 +77,11 @@ struct tr_op {
     uint32_t index, generation; /* user_data = both: never a pointer */
     tr_op_done_fn *done;
     struct tr_loop *home;
-    struct tr_op *next;           /* free list, or the loop's queue of ops that wait for an SQE */
-    ck_stack_entry_t cancel_link; /* home's queue of cancels asked for by other workers */
-    uint32_t cancel;              /* atomic, see op.c; away from the owner's fields, which are read many at a time */
+    struct tr_op *next;            /* free list, or the loop's queue of ops that wait for an SQE */
+    ck_stack_entry_t cancel_link;  /* home's queue of cancels asked for by other workers */
+    uint32_t cancel;               /* atomic, see op.c; away from the owner's fields, which are read many at a time */
+    struct tr_loop_command landed; /* home's queue of commands: a blocking thread has done it (io/blocking.c) */
+    int32_t landed_res;
     ck_stack_entry_t return_link; /* home's queue of ops put by other workers */
     struct msghdr msg;
 };

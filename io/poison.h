@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seam to AddressSanitizer: memory that belongs to the kernel must not be touched by us until it comes back.
- * Owns nothing; anyone in io/ may use it on memory it owns. It is not a check in a plain build: there it is nothing. */
+/* The seam to AddressSanitizer: memory that must not be touched for now, because the kernel has it or nobody.
+ * Owns nothing; io/ and runtime/ may use it on memory they own. It is not a check in a plain build: there it is nothing. */
 #ifndef TR_IO_POISON_H
 #define TR_IO_POISON_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making and naming sockets. Owns nothing: the fds are the caller's. Any thread may call; nothing here waits, except that
- * a host name that is not numeric is refused rather than looked up.
+/* Making and naming sockets. Owns nothing: the fds are the caller's. Any thread may call; nothing here waits: a
+ * host name that is not numeric is refused, not looked up.
  * It is not a stream: see io/stream.h. */
 #ifndef TR_IO_SOCKET_H
 #define TR_IO_SOCKET_H

@@ -19,7 +19,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/backend.h"
 #include "io/linger.h"
 #include "io/loop_state.h"
 #include "sched/base/assert.h"

@@ -510,7 +510,6 @@ static void uring_describe(const struct tr_loop *loop, char *out, size_t size)
 }
 
 const struct tr_backend tr_uring = {
-    .name = "uring",
     .open = uring_open,
     .close = uring_close,
     .free = uring_free,

@@ -9,7 +9,6 @@ enum { BALL };
 #define ROUNDS 2000000u
 
 struct player {
-    troupe_addr other; /* nobody: whoever sent the ball */
     unsigned left;
     uint64_t began_ns;
 };
@@ -51,9 +50,9 @@ static int first_started(troupe_ctx *ctx, void *self, const void *args)
     struct player *player = self;
     (void)args;
     player->left = ROUNDS - 1;
-    player->other = troupe_spawn(ctx, &second, NULL, NULL);
+    troupe_addr other = troupe_spawn(ctx, &second, NULL, NULL);
     player->began_ns = clock_ns();
-    return troupe_tell(ctx, player->other, BALL, NULL, 0);
+    return troupe_tell(ctx, other, BALL, NULL, 0);
 }
 
 static void first_stopped(troupe_ctx *ctx, void *self, troupe_reason reason)

@@ -19,7 +19,9 @@
 #include "sched/base/assert.h"
 
 #define NOINLINE __attribute__((noinline))
-#define CLOCK_EVERY 16u /* messages between two looks at the clock */
+#define CLOCK_EVERY 16u            /* units of the budget between two looks at the clock */
+#define CLOCK_EVERY_ACTIVATIONS 8u /* activations between two looks, for those that are shorter */
+#define EVENT_PAYLOAD_MAX 128      /* bytes of an I/O event's payload */
 
 void tr_actor_enter(troupe_ctx *ctx, const char *handler)
 {
@@ -119,7 +121,7 @@ void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
 {
     union {
         troupe_msg msg;
-        unsigned char room[sizeof(troupe_msg) + 128];
+        unsigned char room[sizeof(troupe_msg) + EVENT_PAYLOAD_MAX];
     } event;
     TR_ASSERT(size <= sizeof event - sizeof event.msg);
     if (ctx->cell->life != TR_LIFE_RUNNING)
@@ -163,7 +165,7 @@ static bool went_idle(troupe_ctx *ctx)
     tr_port_flush_dirty(ctx);
     if (ctx->cell->life != life)
         return false; /* the event of a closed stream stopped the actor */
-    enum tr_idle idle = tr_mailbox_idle(ctx->cell, &old_mark);
+    enum tr_idling idle = tr_mailbox_idle(ctx->cell, &old_mark);
     if (old_mark)
         tr_msg_let_go(ctx->rt, ctx, old_mark);
     return idle == TR_IDLE_GONE;
@@ -206,7 +208,7 @@ static bool run_messages(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     bool expired = false;
-    if (TR_UNLIKELY(cell->incarnation && cell->incarnation->asks_due)) {
+    if (TR_UNLIKELY(cell->incarnation && cell->incarnation->asks_due && !cell->held)) {
         if (budget_spent(ctx))
             return true;
         expired = tr_ask_expire_one(ctx); /* one, then messages: asks that expire at once must not starve them */
@@ -285,7 +287,7 @@ void tr_actor_run(void *rt, struct tr_worker *worker, struct tr_runnable *runnab
     troupe_ctx *ctx = tr_worker_user(worker);
     ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
     ctx->budget = ctx->rt->options.batch;
-    if ((ctx->activations++ & 7) == 0)
+    if (ctx->activations++ % CLOCK_EVERY_ACTIVATIONS == 0)
         ctx->now_ns = tr_loop_clock();
     ctx->batch_until_ns = ctx->now_ns + ctx->rt->options.batch_ns;
     while (guard(ctx)) {

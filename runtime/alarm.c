@@ -26,11 +26,11 @@ static void fire(struct tr_timer *timer)
     }
 }
 
-void tr_alarm_arm(troupe_ctx *ctx, struct tr_alarm *alarm, int signal_kind, uint64_t due_ns)
+void tr_alarm_arm(troupe_ctx *ctx, struct tr_alarm *alarm, enum tr_signal_kind kind, uint64_t due_ns)
 {
     alarm->home = ctx;
     ck_pr_store_ptr(&alarm->cell, ctx->cell);
-    alarm->signal = (struct tr_signal){.kind = (enum tr_signal_kind)signal_kind};
+    alarm->signal = (struct tr_signal){.kind = kind};
     alarm->timer.fire = fire;
     ck_pr_store_32(&alarm->state, TR_ALARM_ARMED);
     tr_wheel_arm(tr_loop_wheel(ctx->loop), &alarm->timer, due_ns);

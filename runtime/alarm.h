@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An alarm: a point in time at which an actor gets a control signal, wherever the actor runs by then. Made by the actor on
  * the worker it runs on, whose wheel holds it; the actor may be stolen meanwhile.
- * It is not yet a timer or a deadline: timer.h and ask.h embed it and say what the signal means. */
+ * It is not yet a timer or a deadline: struct tr_timer_record (timer.h) embeds it, the kind of its signal says what for. */
 #ifndef TR_RUNTIME_ALARM_H
 #define TR_RUNTIME_ALARM_H
 
@@ -34,17 +34,14 @@ struct tr_alarm {
     ck_stack_entry_t return_link;
 };
 
-/* Frees the record that embeds the alarm; on ctx's worker. */
-typedef void tr_alarm_free_fn(struct troupe_ctx *ctx, struct tr_alarm *alarm);
-
-/* Arms on ctx's worker for ctx's actor. signal_kind: one of those embedded in an alarm, see signal.h. */
-void tr_alarm_arm(struct troupe_ctx *ctx, struct tr_alarm *alarm, int signal_kind, uint64_t due_ns);
+/* Arms on ctx's worker for ctx's actor. kind: one of those embedded in an alarm, see signal.h. */
+void tr_alarm_arm(struct troupe_ctx *ctx, struct tr_alarm *alarm, enum tr_signal_kind kind, uint64_t due_ns);
 /* True: the alarm is no longer the caller's, its record will be freed. False: it has fired, its signal is on its way to the
  * actor or lost with its mailbox, and frees it there. */
 bool tr_alarm_cancel(struct troupe_ctx *ctx, struct tr_alarm *alarm);
 /* Frees what was cancelled from other workers. On the home worker, from its poll and wait. */
 void tr_alarm_reap(struct troupe_ctx *ctx);
-/* Frees the record of an alarm that no wheel and no mailbox holds. */
+/* Frees the record that embeds an alarm which no wheel and no mailbox holds. On ctx's worker. */
 void tr_alarm_free(struct troupe_ctx *ctx, struct tr_alarm *alarm);
 
 #endif

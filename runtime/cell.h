@@ -39,10 +39,9 @@ struct tr_cell {
     uint64_t window_ns;
     uint32_t restarts_max;
     uint8_t restart; /* troupe_restart */
-    char pad[64 - 53];
 
     /* The owner's line; control and control_bits are also written by whoever signals. */
-    struct tr_signal *control;
+    struct tr_signal *control TR_ALIGNED_LINE;
     uint64_t control_bits;
     troupe_msg *mark;                  /* the newest fetched node, which the head may still name */
     troupe_msg *fifo_head, *fifo_tail; /* fetched and not yet handled, oldest first */
@@ -51,7 +50,7 @@ struct tr_cell {
     struct tr_incarnation *incarnation; /* what this incarnation owns beyond state; NULL until needed */
 
     /* Cold: the owner's only. */
-    enum tr_life life;       /* assigned by move() in supervise.c, and at the spawn */
+    enum tr_life life;       /* STARTING from the spawn on; only move() in supervise.c changes it */
     uint32_t incarnation_nr; /* 1 for the first */
     uint32_t restarts_total;
     uint32_t children_count;

@@ -16,7 +16,7 @@
 struct tr_loop;
 struct tr_port;
 
-#define TR_PANIC_TEXT 256
+#define TR_PANIC_TEXT 256 /* bytes, the terminator included */
 
 /* What troupe_panic_at leaves for the catcher. */
 struct tr_panic {
@@ -32,13 +32,13 @@ struct troupe_ctx {
     struct tr_loop *loop;
     struct tr_cell *cell;   /* the running actor; NULL between activations */
     const char *handler;    /* which of its callbacks runs, for crash reports; NULL outside of user code */
-    troupe_msg *msg;        /* the message it handles; NULL in other callbacks */
+    troupe_msg *msg;        /* the message or answer it handles; NULL in other callbacks */
     troupe_msg *composed;   /* built and not yet sent */
     struct tr_port *dirty;  /* ports with output to flush before the activation ends */
     struct tr_op *event_op; /* whose completion is being handled: put afterwards, also after a panic */
     struct tr_file_request *event_request; /* the same for a file's result */
     int accepted_fd;                       /* of the accepted event being handled; -1: taken, or none */
-    unsigned budget;                       /* user messages left in this activation */
+    unsigned budget;                       /* units left in this activation: see budget_take in actor.c */
     unsigned activations;
     uint64_t batch_until_ns;
     bool guarded; /* a callback of the actor runs: it may panic */
@@ -65,13 +65,6 @@ static inline void tr_ctx_free(troupe_ctx *ctx, enum tr_class class, void *block
 static inline void tr_ctx_wake(struct troupe_runtime *rt, struct tr_cell *cell)
 {
     tr_pool_schedule(rt->pool, &cell->runnable);
-}
-
-/* The context of the calling thread if it is a worker of rt, else NULL. */
-static inline troupe_ctx *tr_ctx_of_thread(const struct troupe_runtime *rt)
-{
-    struct tr_worker *worker = tr_worker_self();
-    return worker && tr_worker_pool(worker) == rt->pool ? tr_worker_user(worker) : NULL;
 }
 
 #endif

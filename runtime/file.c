@@ -77,7 +77,7 @@ int troupe_file_open(troupe_ctx *ctx, const char *path, int flags, unsigned mode
     if (fd < 0) {
         int status = -errno;
         tr_port_begin_close(ctx, port);
-        tr_port_free_if_done(ctx, port, true);
+        tr_port_free_if_done(ctx, port);
         return status;
     }
     *out = (troupe_file){port, port->serial};
@@ -206,7 +206,7 @@ static void close_if_quiet(troupe_ctx *ctx, struct tr_port *port)
     if (port->ops > 0)
         return;
     close(port->file.fd);
-    tr_port_free_if_done(ctx, port, true);
+    tr_port_free_if_done(ctx, port);
 }
 
 /* What is in flight is waited for, not cancelled: a write that has begun is better complete. Writes in line go out too. */

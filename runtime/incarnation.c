@@ -12,7 +12,7 @@
 #include "runtime/send.h"
 #include "runtime/timer.h"
 
-#define DRAIN_MAX TROUPE_MS(500) /* how long an orderly end waits for peers that do not read: a stop takes a second */
+#define DRAIN_NS TROUPE_MS(500) /* how long an orderly end waits for peers that do not read */
 
 struct tr_deferred {
     struct tr_deferred *next;
@@ -77,7 +77,7 @@ static bool arm_drain_alarm(troupe_ctx *ctx, struct tr_incarnation *inc)
     if (!record)
         return false;
     inc->drain_alarm = &record->alarm;
-    tr_alarm_arm(ctx, inc->drain_alarm, TR_SIGNAL_DRAIN, tr_loop_clock() + DRAIN_MAX);
+    tr_alarm_arm(ctx, inc->drain_alarm, TR_SIGNAL_DRAIN, tr_loop_clock() + DRAIN_NS);
     return true;
 }
 

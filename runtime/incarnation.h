@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one incarnation owns beyond its state: timers, asks, kept messages, ports, deferred calls. Made when first needed,
- * released as a whole when the incarnation ends, in two steps: what the kernel may still use goes last. Touched only by the worker that runs the actor.
+ * released as a whole when the incarnation ends, in two steps: what the kernel may still use goes last. Touched only by the
+ * worker that runs the actor.
  * It is not the cell: address, mailbox, children and restart window outlive it. */
 #ifndef TR_RUNTIME_INCARNATION_H
 #define TR_RUNTIME_INCARNATION_H

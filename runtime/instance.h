@@ -28,7 +28,7 @@ struct troupe_runtime {
     struct tr_foreign_stats foreign; /* what threads without a context count */
     troupe_addr root;
     int done_fd;         /* eventfd, readable once the root has ended */
-    int status;          /* what join returns; written by the worker that ends the root, before done_fd is written */
+    int status;          /* what join returns; written at most once, by who moved status_set */
     uint32_t status_set; /* 1: `status` was decided (troupe_stop_runtime, escalation); CAS */
 };
 

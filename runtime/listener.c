@@ -11,6 +11,8 @@
 #include "runtime/context.h"
 #include "runtime/port.h"
 
+#define BACKLOG_DEFAULT 1024
+
 static void accept_one(troupe_ctx *ctx, struct tr_port *port, unsigned i)
 {
     struct tr_op *op = tr_op_get(ctx->loop, TR_OP_ACCEPT, tr_port_op_done);
@@ -38,11 +40,11 @@ int troupe_listen(troupe_ctx *ctx, const troupe_listen_options *options, troupe_
         return -ENOMEM;
     port->listener = (struct tr_listener_port){.accepted = options->accepted};
     port->listener.fd = tr_socket_listen(options->host ? options->host : "127.0.0.1", options->port,
-                                         options->backlog > 0 ? options->backlog : 1024);
+                                         options->backlog > 0 ? options->backlog : BACKLOG_DEFAULT);
     if (port->listener.fd < 0) {
         int status = port->listener.fd;
         tr_port_begin_close(ctx, port);
-        tr_port_free_if_done(ctx, port, true);
+        tr_port_free_if_done(ctx, port);
         return status;
     }
     *out = (troupe_listener){port, port->serial};
@@ -76,7 +78,7 @@ static void close_if_quiet(troupe_ctx *ctx, struct tr_port *port)
     if (port->open || port->ops > 0)
         return;
     close(port->listener.fd);
-    tr_port_free_if_done(ctx, port, true);
+    tr_port_free_if_done(ctx, port);
 }
 
 void tr_listener_close(troupe_ctx *ctx, struct tr_port *port)

@@ -8,7 +8,7 @@
 
 #include "io/loop.h"
 
-#define TR_LOG_PER_SECOND 20u
+#define LINES_PER_SECOND 20u
 #define LOG_LINE_MAX 768
 
 static void log_to_stderr(void *arg, troupe_log_level level, const char *line)
@@ -25,7 +25,7 @@ void tr_log_init(struct tr_log *log, void (*hook)(void *, troupe_log_level, cons
         .hook = hook ? hook : log_to_stderr,
         .arg = arg,
         .level = level == TROUPE_LOG_DEFAULT ? TROUPE_LOG_WARN : level,
-        .tokens = TR_LOG_PER_SECOND,
+        .tokens = LINES_PER_SECOND,
         .refilled_ns = tr_loop_clock(),
     };
     pthread_mutex_init(&log->lock, NULL);
@@ -42,7 +42,7 @@ static bool take_token(struct tr_log *log)
     uint64_t now = tr_loop_clock();
     if (now - log->refilled_ns >= TROUPE_SEC(1)) {
         log->refilled_ns = now;
-        log->tokens = TR_LOG_PER_SECOND;
+        log->tokens = LINES_PER_SECOND;
     }
     if (log->tokens == 0) {
         ck_pr_store_64(&log->suppressed, log->suppressed + 1);
@@ -60,7 +60,7 @@ static void say_suppressed(struct tr_log *log)
         return;
     char line[96];
     snprintf(line, sizeof line, "%llu lines dropped by the rate limit of %u per second", (unsigned long long)dropped,
-             TR_LOG_PER_SECOND);
+             LINES_PER_SECOND);
     log->suppressed_said = log->suppressed;
     log->hook(log->arg, TROUPE_LOG_WARN, line);
 }

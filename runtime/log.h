@@ -22,7 +22,7 @@ struct tr_log {
 void tr_log_init(struct tr_log *log, void (*hook)(void *, troupe_log_level, const char *), void *arg,
                  troupe_log_level level);
 void tr_log_fini(struct tr_log *log);
-/* Writes one line "level: text"; errors are never dropped, other levels are limited to TR_LOG_PER_SECOND. */
+/* Writes one line "level: text"; errors are never dropped, other levels are limited to so many a second. */
 void tr_log_line(struct tr_log *log, troupe_log_level level, const char *format, ...) TROUPE_PRINTF(3, 4);
 uint64_t tr_log_suppressed(const struct tr_log *log);
 

@@ -122,7 +122,7 @@ unsigned tr_mailbox_fetch(struct tr_cell *cell, troupe_msg **old_mark)
     return count;
 }
 
-enum tr_idle tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark)
+enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark)
 {
     *old_mark = NULL;
     if (tr_mailbox_has_control(cell))

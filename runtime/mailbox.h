@@ -9,8 +9,8 @@
 #include "runtime/message.h"
 #include "runtime/signal.h"
 
-/* USER LANE. One word, cell->head: a tagged stack with lazy detach (the push is Treiber's,
- * the retained mark is ours). Its states:
+/* USER LANE. One word, cell->head: a tagged stack with lazy detach (the push is Treiber's, the retained mark is ours).
+ * Its states:
  *   IDLE     not scheduled, nothing pushed. Whoever moves the word away from IDLE schedules the cell: exactly once.
  *   NULL     scheduled or running, nothing pushed since it was woken
  *   pointer  scheduled or running; the newest node, which may be one already fetched (the mark)
@@ -106,12 +106,12 @@ static inline troupe_msg *tr_mailbox_pop(struct tr_cell *cell)
     return msg;
 }
 
-enum tr_idle {
+enum tr_idling {
     TR_IDLE_BUSY, /* something came: the caller still owns the cell and goes on */
     TR_IDLE_GONE, /* the cell is idle, or woken by somebody else: the caller must not touch it any more */
 };
 /* Tries to go idle. *old_mark as in fetch, valid in both cases. */
-enum tr_idle tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark);
+enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark);
 
 /* Closes both lanes and starts the slot's next generation. Returns the user messages that were never handled, oldest first,
  * linked by next; *old_mark is the handled mark, if any. The control lane must be empty but for alarms, which are returned in

@@ -75,9 +75,9 @@ bool tr_port_begin_close(troupe_ctx *ctx, struct tr_port *port)
     return true;
 }
 
-void tr_port_free_if_done(troupe_ctx *ctx, struct tr_port *port, bool fd_closed)
+void tr_port_free_if_done(troupe_ctx *ctx, struct tr_port *port)
 {
-    if (port->open || port->ops > 0 || !fd_closed || port->dirty)
+    if (port->open || port->ops > 0 || port->dirty)
         return;
     port->cell->ports--;
     tr_list_remove(&port->link);

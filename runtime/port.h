@@ -86,8 +86,8 @@ void tr_port_bind(struct tr_op *op, struct tr_port *port, struct tr_file_request
 void tr_port_op_done(struct tr_op *op);
 /* Handles are dead from now on, nothing is tried again. False: it was closing already. */
 bool tr_port_begin_close(troupe_ctx *ctx, struct tr_port *port);
-/* Frees a closing port once its last op is back and its fd is closed; otherwise does nothing. */
-void tr_port_free_if_done(troupe_ctx *ctx, struct tr_port *port, bool fd_closed);
+/* Frees a closing port, whose fd is closed, once its last op is back; otherwise does nothing. */
+void tr_port_free_if_done(troupe_ctx *ctx, struct tr_port *port);
 /* Has port flushed before this activation ends. */
 void tr_port_dirty(troupe_ctx *ctx, struct tr_port *port);
 /* Has what failed for want of an op, a descriptor or memory tried again in 100 ms. */

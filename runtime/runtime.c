@@ -24,7 +24,7 @@
 
 /* --- hooks: io's, with the reaping of cancelled alarms before each look at the wheel --- */
 
-static int attach(void *arg, struct tr_worker *worker, void **io_out)
+static int attach_hook(void *arg, struct tr_worker *worker, void **io_out)
 {
     struct troupe_runtime *rt = arg;
     troupe_ctx *ctx = rt->contexts[tr_worker_index(worker)];
@@ -40,7 +40,7 @@ static int attach(void *arg, struct tr_worker *worker, void **io_out)
     return 0;
 }
 
-static void detach(void *io)
+static void detach_hook(void *io)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
@@ -92,8 +92,8 @@ static uint64_t random_hook(void *io)
 static struct tr_hooks wrapped_hooks(struct troupe_runtime *rt)
 {
     return (struct tr_hooks){
-        .attach = attach,
-        .detach = detach,
+        .attach = attach_hook,
+        .detach = detach_hook,
         .poll = poll_hook,
         .pending = pending_hook,
         .wait = wait_hook,
@@ -243,6 +243,7 @@ int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, cons
     rt->root = tr_cell_addr(cell);
     if (root_addr)
         *root_addr = rt->root;
+    tr_log_line(&rt->log, TROUPE_LOG_INFO, "%u workers, I/O by %s", rt->options.workers, tr_io_describe(rt->io));
     *out = rt;
     tr_pool_schedule(rt->pool, &cell->runnable);
     return 0;

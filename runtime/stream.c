@@ -101,7 +101,7 @@ static void settle(troupe_ctx *ctx, struct tr_port *port)
     bool tell = sp->options.wants_closed;
     unsigned kind = sp->options.closed;
     troupe_stream stream = {port, port->serial};
-    tr_port_free_if_done(ctx, port, true);
+    tr_port_free_if_done(ctx, port);
     if (tell)
         tr_actor_event(ctx, kind, &stream, sizeof stream);
 }

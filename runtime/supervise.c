@@ -22,6 +22,12 @@
 
 /* --- the record of a crash --- */
 
+/* A crash as kept in the cell: the public record and the memory of its text. */
+struct tr_crash {
+    troupe_crash public;
+    char text[TR_PANIC_TEXT];
+};
+
 /* The crash as it was recorded, or what stands for it when there was no memory for the record. */
 static const troupe_crash *last_crash(const struct tr_cell *cell)
 {
@@ -173,7 +179,7 @@ static void finish(troupe_ctx *ctx)
         tr_ctx_wake(ctx->rt, cell->parent);
 }
 
-/* The one place where an actor's state is assigned. */
+/* The one place where an actor's state changes; spawn.c gives it the first. */
 static void move(troupe_ctx *ctx, enum tr_event event)
 {
     struct tr_cell *cell = ctx->cell;

@@ -7,13 +7,7 @@
 
 #include <troupe/actor.h>
 
-#include "runtime/cell.h"
-
-/* A crash as kept in the cell: the public record and the memory of its text. */
-struct tr_crash {
-    troupe_crash public;
-    char text[256];
-};
+#include <stdbool.h>
 
 enum tr_step {
     TR_STEP_ON,    /* something moved: look again */

@@ -11,10 +11,11 @@
 #include "runtime/message.h"
 #include "sched/base/list.h"
 
-/* One record type for user timers and for the deadline of asks (message NULL, not linked). */
+/* One record type for all alarms: users' timers, and those of the runtime (message NULL): the deadline of asks, a port's
+ * next try, the end of draining. */
 struct tr_timer_record {
     struct tr_alarm alarm; /* first: see struct tr_alarm */
-    struct tr_list link;   /* in incarnation->timers */
+    struct tr_list link;   /* in incarnation->timers: users' timers and ports' tries */
     troupe_addr to;
     uint64_t due_ns, period_ns; /* period 0: once */
     troupe_msg *message;        /* what is sent; a periodic one sends copies */

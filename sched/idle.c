@@ -35,8 +35,7 @@
  *   changes that. tr_idle_sleep decides it inside the CAS, so the last one to lie down sees the full mask. A worker
  *   that gets up does R first, so its later looks at the word are not older than the mask that let the others sleep
  *   unguarded.
- * Checked by: tests/sched/test_idle.c, tests/sched/test_pool.c, tests/stress/stress_sched.c. The claim protocol (not
- *   the guards) was explored in a prototype. */
+ * Checked by: tests/sched/test_idle.c, tests/sched/test_pool.c, tests/stress/stress_sched.c. */
 
 #define SLEEPERS (((uint64_t)1 << TR_WORKERS_MAX) - 1)
 #define SEARCHER ((uint64_t)1 << 56)

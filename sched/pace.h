@@ -11,8 +11,8 @@
 #include <ck_pr.h>
 
 /* The backlog, in nanoseconds of estimated work, from which a sleeper is woken. A wake costs its sender 8 to 10 us of
- * system call and the work about 15 us of delay, and moves half of the backlog at best. So at 50
- * us the last runnable gains about 10 us, and the sender pays a fifth of the backlog; below, a wake is a loss for
+ * system call and the work about 15 us of delay, and moves half of the backlog at best. So at
+ * 50 us the last runnable gains about 10 us, and the sender pays a fifth of the backlog; below, a wake is a loss for
  * all. */
 #define TR_WAKE_WORTH_NS 50000
 /* The backlog from which a worker that is awake and has nothing to do steals. */

@@ -14,7 +14,7 @@
 #include "sched/base/assert.h"
 #include "sched/pool_state.h"
 
-static void tr_pool_check(const struct tr_pool *pool)
+static void check(const struct tr_pool *pool)
 {
     TR_ASSERT(pool->options.workers > 0 && pool->options.workers <= TR_WORKERS_MAX);
     TR_ASSERT(((uintptr_t)pool->workers & (TR_CACHELINE - 1)) == 0);
@@ -46,7 +46,7 @@ int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, 
     tr_inject_init(&pool->inject);
     for (unsigned i = 0; i < options->workers; i++)
         tr_worker_init(&pool->workers[i], pool, i);
-    tr_pool_check(pool);
+    check(pool);
     *out = pool;
     return 0;
 }
@@ -197,7 +197,7 @@ void tr_pool_join(struct tr_pool *pool)
         return;
     join_threads(pool, pool->options.workers);
     pool->started = false;
-    tr_pool_check(pool);
+    check(pool);
     tr_inject_check(&pool->inject);
 }
 

@@ -12,7 +12,7 @@
 
 #include "sched/hooks.h"
 
-#define TR_WORKERS_MAX 56 /* the idle word holds a bit for each, beside two counts: sched/idle.h */
+#define TR_WORKERS_MAX 56 /* the idle word holds a bit for each, beside two counts: sched/idle.c */
 
 /* Embedded in what is to be run. While scheduled it belongs to the pool; from the call of run on to the caller. */
 struct tr_runnable {
@@ -34,7 +34,7 @@ struct tr_worker_stats {
 struct tr_pool_options {
     unsigned workers; /* 1..TR_WORKERS_MAX */
     uint64_t spin_ns; /* how long an idle worker searches at most before it sleeps; 0: it looks once. It adapts:
-                            * an eighth of this where work comes seldom */
+                       * an eighth of this where work comes seldom */
     const char *name; /* thread name prefix: "troupe" gives troupe/w0 */
     /* Runs one activation of r on this worker. It must come back; it may schedule anything, r included. */
     void (*run)(void *arg, struct tr_worker *worker, struct tr_runnable *r);

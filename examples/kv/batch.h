@@ -51,12 +51,6 @@ void kv_batch_info(struct kv_batch *b, struct kv_slice section);
 /* kv_batch_clients - a command for the clients actor. */
 void kv_batch_clients(struct kv_batch *b, const struct kv_slice *argv, size_t argc);
 
-/* kv_batch_empty - is there nothing in it? */
-static inline bool kv_batch_empty(const struct kv_batch *b)
-{
-    return b->slots.len == 0;
-}
-
 /* kv_batch_send - ask all receivers. done gets every answer with the receiver's number as arg. */
 void kv_batch_send(troupe_ctx *ctx, struct kv_batch *b, troupe_answer_fn *done);
 /* kv_batch_answer - take an answer in. */

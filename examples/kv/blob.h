@@ -15,9 +15,9 @@ enum { KV_BLOB_MIN = 16 * 1024 }; /* bytes from which a value is worth a blob of
 
 /* refs: number of holders, > 0. A holder adds one for another (relaxed: it already sees the bytes).
  * Giving one up is acq_rel: the release half publishes this holder's reads and writes, the acquire
- * half of the one that takes it to zero meets all those releases before it frees. kv_blob_is_sole loads with acquire, meeting the same releases, so the
- * last holder may write again. Nobody can raise it from one but its sole holder. Checked by the
- * actor tests under ThreadSanitizer. */
+ * half of the one that takes it to zero meets all those releases before it frees. kv_blob_is_sole loads
+ * with acquire, meeting the same releases, so the last holder may write again. Nobody can raise it from
+ * one but its sole holder. */
 struct kv_blob {
     atomic_size_t refs;
     size_t len;

@@ -37,6 +37,12 @@ static void fail(struct kv_journal *j, int error, const char *at)
     become(j, KV_JOURNAL_FAILED);
 }
 
+static void fail_sync(struct kv_journal *j, int error, const char *at)
+{
+    fail(j, error, at);
+    j->disk_unknown = true;
+}
+
 /* --- writing a rope --- */
 
 /* A rope on its way to the disk, and how many writes still read it; the last one's release frees it. */
@@ -159,7 +165,7 @@ static void group_written(troupe_ctx *ctx, struct kv_journal *j)
         become(j, KV_JOURNAL_SYNCING);
         int status = troupe_file_sync(ctx, j->file, TAG_SYNC);
         if (status < 0)
-            fail(j, status, "sync");
+            fail_sync(j, status, "sync");
         return;
     }
     arm_sync(ctx, j);
@@ -188,7 +194,7 @@ void kv_journal_sync_due(troupe_ctx *ctx, struct kv_journal *j)
     j->dirty = false;
     int status = troupe_file_sync(ctx, j->file, TAG_SYNC);
     if (status < 0)
-        fail(j, status, "sync");
+        fail_sync(j, status, "sync");
     else
         j->sync_flying = true;
 }
@@ -303,7 +309,7 @@ static void turn(troupe_ctx *ctx, struct kv_journal *j)
     r->step = KV_REWRITE_SYNCING_FILE;
     int status = troupe_file_sync(ctx, r->file, TAG_NEW_SYNC);
     if (status < 0)
-        fail(j, status, "sync of the new log");
+        fail_sync(j, status, "sync of the new log");
 }
 
 static void turn_synced(troupe_ctx *ctx, struct kv_journal *j)
@@ -401,8 +407,10 @@ static const char *const what[] = {
 void kv_journal_done(troupe_ctx *ctx, struct kv_journal *j, const troupe_file_done *done)
 {
     enum tag tag = (enum tag)done->tag;
-    if (done->status < 0)
+    if (done->status < 0 && (tag == TAG_WRITE || tag == TAG_NEW_WRITE))
         fail(j, done->status, what[tag]);
+    else if (done->status < 0)
+        fail_sync(j, done->status, what[tag]);
     if (j->state == KV_JOURNAL_FAILED)
         return;
     advance(ctx, j, tag);

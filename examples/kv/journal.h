@@ -22,8 +22,8 @@
  * A group is everything appended since the last one began; acked moves to its end when it is over.
  *
  * Rewriting runs beside it. Steps: NONE -> WALKING (the entries, and every effect that happens meanwhile, go to a second
- * file) -> TURNING (no more groups on the old file; the rest is written and synced, the new file is renamed over the old
- * one, the folder is synced) -> NONE. Until the rename the old file holds all that was acknowledged; at the rename the new
+ * file) -> TURNING (no more groups on the old file; the rest is written) -> SYNCING_FILE (and then renamed over the old
+ * one) -> SYNCING_DIR (the folder, which holds the name) -> NONE. Until the rename the old file holds all that was acknowledged; at the rename the new
  * one does, durably; so whichever is found after a crash is right. */
 enum kv_journal_state { KV_JOURNAL_QUIET, KV_JOURNAL_WRITING, KV_JOURNAL_SYNCING, KV_JOURNAL_FAILED };
 enum kv_rewrite_step {
@@ -71,6 +71,7 @@ struct kv_journal {
     uint64_t rewrites;
     int error;             /* FAILED: -errno */
     const char *failed_at; /* FAILED: what was being done */
+    bool disk_unknown;     /* FAILED: a sync did; what is on the disk cannot be known any more */
     struct kv_rewrite rewrite;
 };
 

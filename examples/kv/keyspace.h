@@ -60,7 +60,8 @@ struct kv_entry *kv_keyspace_find(struct kv_keyspace *keys, const struct kv_key 
 struct kv_entry *kv_keyspace_set(struct kv_keyspace *keys, const struct kv_key *key, struct kv_slice value);
 
 /* kv_keyspace_append - add bytes to the value of an entry; a deadline stays.
- * Room grows by half, so many small appends cost no more than their bytes; a blob that others read is copied first, so what they see stays.
+ * Room grows by half, so many small appends cost no more than their bytes; a blob that others read is
+ * copied first, so what they see stays.
  * Returns the entry, perhaps moved, or NULL when memory is short (nothing has changed then). */
 struct kv_entry *kv_keyspace_append(struct kv_keyspace *keys, struct kv_entry *entry, struct kv_slice tail);
 

@@ -257,7 +257,7 @@ static void step_body(struct kv_replay *replay, struct input *input)
 
 /* ---- looking for a valid head ---- */
 
-/* Is there a valid head `back` bytes before the next byte to look at? */
+/* Is there a valid head at this offset? Then the damage is in the middle. */
 static bool try_head(struct kv_replay *replay, const void *bytes, uint64_t offset)
 {
     struct kv_log_place place = place_at(replay, offset);

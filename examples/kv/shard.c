@@ -153,7 +153,7 @@ static void panic_if_log_failed(troupe_ctx *ctx, struct shard *s)
         return;
     char text[700];
     snprintf(text, sizeof text, "%s of %s failed: %s", j->failed_at, j->path, troupe_strerror(j->error));
-    if (j->failed_at[0] == 's') /* sync: what is on the disk is unknown, going on could lose what was acknowledged */
+    if (j->disk_unknown) /* going on could lose what was acknowledged */
         kv_server_fail(ctx, s->server, text);
     troupe_panic(ctx, "%s", text); /* memory is ahead of the log: begin again from the log */
 }
@@ -416,14 +416,44 @@ static int started(troupe_ctx *ctx, void *self, const void *arg)
     return 0;
 }
 
+static void refuse_one(troupe_ctx *ctx, const struct waiting *w, const char *text)
+{
+    struct kv_rope replies = {0};
+    struct kv_rope_mark mark = {0};
+    struct kv_buf ends = {0};
+    for (uint32_t i = 0; i < w->count; i++) {
+        kv_resp_write_error(&replies.bytes, text);
+        kv_buf_append(&ends, &replies.bytes.len, sizeof replies.bytes.len);
+    }
+    if (!replies.bytes.failed && !ends.failed) /* else the runtime tells that this shard crashed */
+        kv_replies_send(ctx, w->msg, &replies, &mark, (const size_t *)(const void *)ends.data, w->count);
+    kv_rope_free(&replies);
+    kv_buf_free(&ends);
+}
+
+/* The disk is full, or the like: those who wait for the log learn why they get no more than this. */
+static void refuse_waiting(troupe_ctx *ctx, struct shard *s, int error)
+{
+    char text[256];
+    snprintf(text, sizeof text, "ERR the log cannot be written: %s; whether this command took effect is unknown",
+             troupe_strerror(error));
+    for (struct waiting *w; (w = queue_first(&s->waiting)); queue_pop(&s->waiting))
+        refuse_one(ctx, w, text);
+}
+
 /* What was executed before the crash is brought to the log, so that those who wait for it get their replies: a crash costs
  * the request that caused it, no other. */
 static void crashed(troupe_ctx *ctx, void *self, const troupe_crash *crash)
 {
     struct shard *s = self;
     (void)crash;
-    if (!s->loading && kv_journal_salvage(&s->journal) == 0)
+    if (s->loading)
+        return;
+    int status = kv_journal_salvage(&s->journal);
+    if (status == 0)
         reply_to_acked(ctx, s);
+    else
+        refuse_waiting(ctx, s, s->journal.state == KV_JOURNAL_FAILED ? s->journal.error : status);
 }
 
 static void stopped(troupe_ctx *ctx, void *self, troupe_reason reason)

@@ -73,9 +73,8 @@ TROUPE_API int troupe_take_fd(troupe_ctx *ctx);
 
 /* Grants one delivery: exactly one troupe_data message will come, unless the stream is closed before, with at most max
  * bytes (0: what one receive buffer holds, 16 KiB; above 1 MiB: 1 MiB). Nothing is read without a grant, so a slow actor
- * slows its peer down. Memory for a small max is taken
- * only when bytes arrive. Returns 0; -EALREADY one is granted; -EPIPE input has ended; -EBADF; -EAGAIN too many operations
- * in flight, try later. */
+ * slows its peer down. Memory for a small max is taken only when bytes arrive. Returns 0; -EALREADY one is granted; -EPIPE
+ * input has ended; -EBADF; -EAGAIN too many operations in flight, try later. */
 TROUPE_API int troupe_stream_read(troupe_ctx *ctx, troupe_stream stream, size_t max);
 /* Queues a copy of bytes, sent in order when the handler's batch ends. Returns 0; -EPIPE the connection is broken; -ENOMEM:
  * nothing queued; -EBADF. It never refuses for length: watch troupe_stream_pending or `drained`. */

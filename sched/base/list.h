@@ -37,11 +37,6 @@ static inline void tr_list_push_back(struct tr_list *head, struct tr_list *node)
     tr_list_insert_between(node, head->prev, head);
 }
 
-static inline void tr_list_push_front(struct tr_list *head, struct tr_list *node)
-{
-    tr_list_insert_between(node, head, head->next);
-}
-
 /* Unlinks node; it points to itself afterwards, so that a second removal is harmless. */
 static inline void tr_list_remove(struct tr_list *node)
 {
@@ -53,11 +48,6 @@ static inline void tr_list_remove(struct tr_list *node)
 static inline struct tr_list *tr_list_first(const struct tr_list *head)
 {
     return tr_list_empty(head) ? NULL : head->next;
-}
-
-static inline struct tr_list *tr_list_last(const struct tr_list *head)
-{
-    return tr_list_empty(head) ? NULL : head->prev;
 }
 
 static inline struct tr_list *tr_list_pop_front(struct tr_list *head)

@@ -6,7 +6,6 @@
 
 #include "tests/io/harness.h"
 
-#include "io/backend.h"
 #include "io/loop_state.h"
 
 #define MS UINT64_C(1000000)

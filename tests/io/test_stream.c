@@ -8,7 +8,7 @@
 
 #include "tests/io/harness.h"
 
-#include "io/backend.h"
+#include "io/loop_state.h"
 #include "io/socket.h"
 #include "io/stream.h"
 

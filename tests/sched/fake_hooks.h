@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A world without I/O for a pool under test: sleeping is a futex, completions are runnables that a test posts to a
- * loop. Owns the loops of one pool; tests, stress and perf programs of sched/ include it.
+ * loop. Owns the loops of one pool; tests and stress programs of sched/ include it.
  * It is not a simulator: threads and clock are real. */
 #ifndef TR_TESTS_SCHED_FAKE_HOOKS_H
 #define TR_TESTS_SCHED_FAKE_HOOKS_H

@@ -219,7 +219,7 @@ static bool activate(struct slot *slot, struct tr_rng *rng)
             continue;
         /* From here on another owner may run: give up what the test says of the cell first. */
         ck_pr_store_uint(&slot->owned, 0);
-        enum tr_idle idle = tr_mailbox_idle(cell, &mark);
+        enum tr_idling idle = tr_mailbox_idle(cell, &mark);
         free_message(mark);
         if (idle == TR_IDLE_GONE)
             return true;

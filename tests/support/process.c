@@ -254,8 +254,6 @@ unsigned process_fds(pid_t pid)
     return count;
 }
 
-/* The kernel's helpers for io_uring are tasks of the process, too; the last one of each ring stays, and looks every five
- * seconds whether it should go. That is not ours to count. */
 static unsigned long long switches_of(const char *path)
 {
     char line[256];
@@ -263,8 +261,6 @@ static unsigned long long switches_of(const char *path)
     FILE *file = fopen(path, "re");
     while (file && fgets(line, sizeof line, file)) {
         const char *at = strstr(line, "ctxt_switches:");
-        if (strncmp(line, "Name:\tiou-wrk-", 14) == 0)
-            break;
         if (at)
             sum += strtoull(at + strlen("ctxt_switches:"), NULL, 10);
     }

@@ -60,7 +60,7 @@ int process_run(char *const argv[], const struct process_limits *limits, char **
 /* What the kernel knows of a process. */
 size_t process_resident(pid_t pid);             /* bytes */
 unsigned process_fds(pid_t pid);                /* open descriptors */
-unsigned long long process_switches(pid_t pid); /* context switches of its threads, of either kind */
+unsigned long long process_switches(pid_t pid); /* context switches of all its tasks, of either kind */
 
 /* now_ms - the monotonic clock. */
 int64_t now_ms(void);

@@ -12,7 +12,7 @@
 enum { DONE };
 enum { RESULTS, STATUS }; /* words: how many results came; STATUS + tag: what each said, negated */
 
-static char path[] = "/tmp/troupe-review-XXXXXX";
+static char path[] = "/tmp/troupe-test-XXXXXX";
 static bool panics;
 
 static const char text[64] = "0123456789";
@@ -64,7 +64,7 @@ static off_t size_after_run(void)
     return st.st_size;
 }
 
-Test(review_file, writes_behind_a_failed_one_are_not_made)
+Test(file, writes_behind_a_failed_one_are_not_made)
 {
     cr_expect_eq(size_after_run(), 64);
     cr_expect_eq(word(STATUS + 1), 0);
@@ -73,7 +73,7 @@ Test(review_file, writes_behind_a_failed_one_are_not_made)
     cr_expect_eq(word(STATUS + 4), ECANCELED);
 }
 
-Test(review_file, nor_when_the_actor_panics_over_the_failed_one)
+Test(file, writes_behind_a_failed_one_are_not_made_when_the_actor_panics_over_it)
 {
     panics = true;
     cr_expect_eq(size_after_run(), 64);

@@ -35,7 +35,7 @@ static size_t turn(struct kv_batch *b, size_t len, bool in_rope)
     return got;
 }
 
-Test(review_batch, a_handed_over_reply_after_a_copied_one_leaks_nothing)
+Test(batch, a_handed_over_reply_after_a_copied_one_leaks_nothing)
 {
     struct kv_options options = {.shards = 1};
     struct kv_server server = {.options = &options};
