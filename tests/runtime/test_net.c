@@ -137,7 +137,7 @@ HANDLER(server_accepted)
     troupe_spawn_options options = {.has_fd = true, .fd = troupe_accepted_take(ctx, msg)};
     if (troupe_accepted_take(ctx, msg) != -EBADF)
         say("taken twice");
-    world.addr[1] = troupe_spawn(ctx, connection, NULL, &options);
+    ck_pr_store_64(&world.addr[1].bits, troupe_spawn(ctx, connection, NULL, &options).bits);
     bump(CONNECTIONS);
 }
 
@@ -494,6 +494,12 @@ Test(stream, a_slow_reader_is_waited_for_with_bounded_memory)
     stop_server();
 }
 
+/* By atomic access: the kernel's hand-over from connect to accept is an edge that ThreadSanitizer does not see. */
+static troupe_addr newest_connection(void)
+{
+    return (troupe_addr){ck_pr_load_64(&world.addr[1].bits)};
+}
+
 /* --- crashes --------------------------------------------------------------------------------------------------------------- */
 
 Test(stream, a_crash_with_reads_and_writes_in_flight_leaves_nothing_behind)
@@ -508,9 +514,9 @@ Test(stream, a_crash_with_reads_and_writes_in_flight_leaves_nothing_behind)
         int fd = new_client();
         cr_assert_eq(recv(fd, &byte, 1, 0), 1); /* the sends have begun */
         await_word(CONNECTIONS, i);
-        cr_assert_eq(troupe_runtime_tell(rt, world.addr[1], PANIC, NULL, 0), 0);
+        cr_assert_eq(troupe_runtime_tell(rt, newest_connection(), PANIC, NULL, 0), 0);
         await_word(EVENTS, (uint64_t)i * PIECES); /* released, the rest unread */
-        troupe_runtime_tell(rt, world.addr[1], PANIC, NULL, 0);
+        troupe_runtime_tell(rt, newest_connection(), PANIC, NULL, 0);
         close(fd);
     }
     before.actors += 30; /* the connections live on, each with a crash or two, and without a port */
@@ -639,7 +645,7 @@ Test(stream, an_incarnation_that_crashed_sees_no_event_while_its_children_end)
     char byte;
     cr_assert_eq(recv(pair[1], &byte, 1, MSG_PEEK), 1);
     await_word(CONNECTIONS, 1);
-    troupe_runtime_tell(rt, world.addr[1], PANIC, NULL, 0);
+    troupe_runtime_tell(rt, newest_connection(), PANIC, NULL, 0);
     while (stats().crashes == 0)
         sched_yield();
     uint64_t completed = stats().io_completed;
