@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <troupe/troupe.h>
+#include <unistd.h>
 
 enum { ACCEPTED, DATA, DRAINED, CLOSED };
 
@@ -24,7 +25,9 @@ static int connection_started(troupe_ctx *ctx, void *self, const void *args)
         .low_water = QUEUE_MAX / 4,
     };
     (void)args;
-    int status = troupe_stream_adopt(ctx, troupe_take_fd(ctx), &options, stream);
+    int fd = troupe_take_fd(ctx), status = troupe_stream_adopt(ctx, fd, &options, stream);
+    if (status < 0 && fd >= 0)
+        close(fd);
     return status < 0 ? status : troupe_stream_read(ctx, *stream, 0);
 }
 
@@ -85,7 +88,7 @@ static void on_accepted(troupe_ctx *ctx, void *self, const troupe_msg *msg)
     (void)self;
     troupe_spawn_options options = {.has_fd = true, .fd = troupe_accepted_take(ctx, msg)};
     if (troupe_addr_is_nobody(troupe_spawn(ctx, &connection, NULL, &options)))
-        troupe_panic(ctx, "out of memory for one more connection");
+        close(options.fd); /* out of memory: this connection's loss only */
 }
 
 static const troupe_behavior server = {

@@ -104,6 +104,10 @@ static void handle(troupe_ctx *ctx, troupe_msg *msg)
     troupe_dead_reason reason;
     const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size, &reason);
     if (TR_UNLIKELY(!handler)) {
+        tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "%s#%u was sent kind %u with %u bytes, %s", cell->behavior->name,
+                    cell->index, msg->kind, msg->size,
+                    reason == TROUPE_DEAD_UNHANDLED ? "and has no handler for it"
+                                                    : "and its handler wants another size");
         dead(ctx, msg, reason, -EOPNOTSUPP);
         return;
     }

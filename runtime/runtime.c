@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "io/diagnose.h"
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/alarm.h"
@@ -234,7 +235,9 @@ int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, cons
     unsigned failed = 0;
     status = cell ? tr_pool_start(rt->pool, &failed) : -ENOMEM;
     if (status < 0) {
-        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start worker %u: %s", failed, troupe_strerror(status));
+        char why[512];
+        tr_diagnose(status, why, sizeof why);
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start worker %u: %s", failed, why);
         if (cell)
             free(cell->args);
         runtime_free(rt);

@@ -245,8 +245,9 @@ static void decide(troupe_ctx *ctx)
         cell->reason = TROUPE_REASON_CRASHED;
         move(ctx, TR_EVENT_RESTART_REFUSED);
     } else if (tr_window_allow(&cell->window, cell->restarts_max, cell->window_ns, tr_loop_clock())) {
-        snprintf(text, sizeof text, "restart %u, %u allowed in %.3g s", cell->restarts_total + 1, cell->restarts_max,
-                 (double)cell->window_ns / 1e9);
+        snprintf(text, sizeof text, "restart %u of %u in %.3g s, %u in all",
+                 tr_window_count(&cell->window, cell->restarts_max, cell->window_ns, tr_loop_clock()),
+                 cell->restarts_max, (double)cell->window_ns / 1e9, cell->restarts_total + 1);
         log_crash(ctx, text);
         move(ctx, TR_EVENT_RESTART_ALLOWED);
     } else {

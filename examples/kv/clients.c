@@ -180,7 +180,9 @@ static void open_door(troupe_ctx *ctx, struct clients *c)
         return;
     if (status < 0) {
         char text[256];
-        snprintf(text, sizeof text, "cannot listen on %s port %u: %s", o->host, o->port, troupe_strerror(status));
+        snprintf(text, sizeof text, "cannot listen on %s port %u: %s", o->host, o->port,
+                 status == -EINVAL ? "--host takes a numeric address, such as 127.0.0.1 or ::1"
+                                   : troupe_strerror(status));
         kv_server_fail(ctx, c->server, text);
         return;
     }

@@ -23,7 +23,11 @@ const char kv_options_help[] =
     "                         when a write is safe from a power failure (everysec)\n"
     "  --max-memory BYTES     of keys and values, with k, m or g; 0: no limit (0)\n"
     "  --max-clients N        connections at once, 1..1000000 (10000)\n"
-    "  --help                 this text\n";
+    "  --help                 this text\n"
+    "\n"
+    "Commands: APPEND CLIENT COMMAND CONFIG-GET DBSIZE DEBUG DECR DECRBY DEL ECHO EXISTS EXPIRE FLUSHALL FLUSHDB GET\n"
+    "GETDEL HELLO INCR INCRBY INFO MGET MSET PERSIST PEXPIRE PING PTTL QUIT SELECT SET STRLEN TTL.\n"
+    "DEBUG PANIC key, DEBUG PANIC-CONNECTION and DEBUG RESTARTS show how crashes are survived.\n";
 
 /* An option: how its value is read, and what is expected of it. */
 struct option {

@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "clients.h"
+#include "log.h"
 #include "request.h"
 #include "shard.h"
+#include "split.h"
 
 struct root {
     struct kv_server *server;
@@ -85,6 +87,36 @@ static int lock_folder(troupe_ctx *ctx, const char *dir)
     return troupe_defer(ctx, close_fd, (void *)(intptr_t)fd);
 }
 
+/* A log is missing among others that hold data, or there are more than there are shards: somebody lost a file, or asks for
+ * another number of shards. Going on would serve a part of the data as if it were all. */
+static int check_logs(const struct kv_options *o)
+{
+    unsigned with_data = 0, missing = 0, first_missing = 0, last = 0;
+    for (unsigned i = 0; i < KV_SPLIT_SHARDS_MAX; i++) {
+        char path[512];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/shard-%u.log", o->dir, i);
+        if (stat(path, &st) == 0) {
+            with_data += st.st_size > KV_LOG_HEADER_SIZE;
+            last = i;
+        } else if (i < o->shards && missing++ == 0) {
+            first_missing = i;
+        }
+    }
+    if (with_data == 0 || (missing == 0 && last < o->shards))
+        return 0;
+    if (last >= o->shards)
+        fprintf(stderr, "kv: %s holds the logs of more than %u shards; start with --shards %u\n", o->dir, o->shards,
+                last + 1);
+    else
+        fprintf(
+            stderr,
+            "kv: %s/shard-%u.log is missing among others that hold data; put it back, or, if the folder was written by "
+            "a server of %u shards, start with --shards %u\n",
+            o->dir, first_missing, last + 1, last + 1);
+    return -1;
+}
+
 /* --- the tree --- */
 
 static int start_shards(troupe_ctx *ctx, struct kv_server *server)
@@ -104,7 +136,7 @@ static int started(troupe_ctx *ctx, void *self, const void *args)
     root->server = *(struct kv_server *const *)args;
     root->server->root = troupe_self(ctx);
     root->server->started_ns = troupe_now(ctx);
-    if (lock_folder(ctx, root->server->options->dir) < 0) {
+    if (lock_folder(ctx, root->server->options->dir) < 0 || check_logs(root->server->options) < 0) {
         troupe_stop_runtime(ctx, 1);
         return 0;
     }

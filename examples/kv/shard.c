@@ -292,7 +292,8 @@ static bool settle_end(troupe_ctx *ctx, struct shard *s, const struct kv_replay_
     case KV_REPLAY_CLEAN:
         return true;
     case KV_REPLAY_TORN:
-        fprintf(stderr, "kv: warning: %s\n", text);
+        if (troupe_incarnation(ctx) == 1) /* later ones cut what the crash before them left */
+            fprintf(stderr, "kv: warning: %s\n", text);
         int status = troupe_file_truncate(ctx, s->file, result->valid);
         if (status == 0)
             return true;
@@ -317,7 +318,8 @@ static void loaded(troupe_ctx *ctx, struct shard *s)
     if (!settle_end(ctx, s, &result, &fresh))
         return;
     int status = kv_journal_open(ctx, &s->journal, s->file, result.place, fresh);
-    TROUPE_CHECK(ctx, status == 0);
+    if (status < 0)
+        troupe_panic(ctx, "cannot go on with %s: %s", s->journal.path, troupe_strerror(status));
     s->loading = false;
     arm_expiry(ctx, s);
     troupe_tell(ctx, s->server->root, KV_SERVER_READY, NULL, 0);
@@ -407,8 +409,8 @@ static int started(troupe_ctx *ctx, void *self, const void *arg)
     if (status < 0) {
         char text[700];
         snprintf(text, sizeof text, "cannot open %s: %s", s->journal.path, troupe_strerror(status));
-        kv_server_fail(ctx, s->server, text);
-        return status;
+        refuse(ctx, s, text); /* trying again would not help */
+        return 0;
     }
     s->replay.ctx = s->apply.keys;
     troupe_hold(ctx); /* requests wait in the mailbox until the log has been read back */

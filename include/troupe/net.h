@@ -77,7 +77,8 @@ TROUPE_API int troupe_take_fd(troupe_ctx *ctx);
  * input has ended; -EBADF; -EAGAIN too many operations in flight, try later. */
 TROUPE_API int troupe_stream_read(troupe_ctx *ctx, troupe_stream stream, size_t max);
 /* Queues a copy of bytes, sent in order when the handler's batch ends. Returns 0; -EPIPE the connection is broken; -ENOMEM:
- * nothing queued; -EBADF. It never refuses for length: watch troupe_stream_pending or `drained`. */
+ * nothing queued; -EBADF. It never refuses for length: watch troupe_stream_pending, and stop at high_water, as
+ * `drained` comes only after that was passed. */
 TROUPE_API int troupe_stream_write(troupe_ctx *ctx, troupe_stream stream, const void *bytes, size_t length);
 /* The same without a copy: release(arg) is called once, on any worker and perhaps before this returns, when the bytes are
  * sent or dropped. On a status below 0 it is not called. */

@@ -283,6 +283,36 @@ Test(kv_durability, sigterm_during_load_ends_in_order_within_a_second)
     }
 }
 
+/* A start that must be refused with this text, and leave no file behind. */
+static void refused(const char *shards, const char *want)
+{
+    struct process p = kv_begin(&(struct kv_setup){.args = {"--shards", shards}});
+    int status = process_wait(&p, PATIENCE_MS);
+    char *printed = process_printed(&p);
+    cr_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1, "%#x", (unsigned)status);
+    cr_expect_not_null(strstr(printed, want), "expected: %s\n%s", want, printed);
+    free(printed);
+}
+
+Test(kv_durability, a_folder_of_another_number_of_shards_is_refused_and_says_which)
+{
+    char *dir = scratch_path("data"), path[600];
+    struct kv kv = kv_start(&(struct kv_setup){.args = {"--shards", "4"}});
+    struct writers *w = writers_start(kv.port, 200);
+    writers_go_on(w, 200);
+    writers_finish(w);
+    kv_terminate(&kv);
+    refused("2", "start with --shards 4");
+    refused("6", "start with --shards 4");
+    snprintf(path, sizeof path, "%s/shard-5.log", dir);
+    cr_expect_neq(access(path, F_OK), 0, "a refused start made a log");
+    snprintf(path, sizeof path, "%s/shard-1.log", dir);
+    cr_assert_eq(unlink(path), 0);
+    refused("4", "shard-1.log is missing");
+    writers_free(w);
+    free(dir);
+}
+
 /* --- full disks --- */
 
 /* Writes until it is refused, on a server whose disk has little room; then everything acknowledged must be there, now and
