@@ -45,7 +45,8 @@ static const struct {
     {-EMFILE, "this process has used up its file descriptors: raise its limit (ulimit -n) or close some"},
     {-ENFILE, "the system has used up its file descriptors: raise fs.file-max or close some"},
     {-EADDRINUSE, "another socket listens on this address: choose another port, or stop the other program"},
-    {-EACCES, "permission denied: look at the owner and mode of the file and its folder; a port below 1024 needs privileges"},
+    {-EACCES,
+     "permission denied: look at the owner and mode of the file and its folder; a port below 1024 needs privileges"},
     {-ENOMEM, "out of memory: lower the limits in the options, or give the process more"},
 };
 

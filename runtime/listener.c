@@ -115,6 +115,17 @@ static bool wants_pause(int res)
     return res == -EMFILE || res == -ENFILE || res == -ENOBUFS || res == -ENOMEM;
 }
 
+/* Once, until something is accepted again. */
+static void complain(troupe_ctx *ctx, struct tr_port *port, int res)
+{
+    if (port->listener.complained)
+        return;
+    port->listener.complained = true;
+    tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN,
+                "%s#%u cannot accept: %s; connections wait in the backlog, tried again every 100 ms",
+                ctx->cell->behavior->name, ctx->cell->index, troupe_strerror(res));
+}
+
 void tr_listener_op(troupe_ctx *ctx, struct tr_port *port, struct tr_op *op)
 {
     for (unsigned i = 0; i < TR_LISTENER_ACCEPTS; i++)
@@ -128,11 +139,10 @@ void tr_listener_op(troupe_ctx *ctx, struct tr_port *port, struct tr_op *op)
     if (!port->open) {
         close_if_quiet(ctx, port);
     } else if (op->res >= 0) {
+        port->listener.complained = false;
         announce(ctx, port, op);
     } else if (wants_pause(op->res)) {
-        tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN,
-                    "%s#%u cannot accept: %s; connections wait in the backlog, next try in 100 ms",
-                    ctx->cell->behavior->name, ctx->cell->index, troupe_strerror(op->res));
+        complain(ctx, port, op->res);
         tr_port_retry_later(ctx, port);
     }
     tr_port_event_done(ctx);

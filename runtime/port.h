@@ -25,6 +25,7 @@ enum tr_port_kind { TR_PORT_LISTENER, TR_PORT_STREAM, TR_PORT_FILE };
 struct tr_listener_port {
     int fd;
     unsigned accepted;
+    bool complained;                        /* that nothing can be accepted; until something is */
     struct tr_op *ops[TR_LISTENER_ACCEPTS]; /* in flight; NULL: idle */
 };
 
