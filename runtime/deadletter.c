@@ -17,6 +17,7 @@ void tr_dead_letter(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, 
         .to = to,
         .from = msg->sender,
         .kind = msg->kind,
+        .reply = msg->flags & TR_MSG_REPLY,
         .payload = msg->payload,
         .size = msg->flags & (TR_MSG_STATUS | TR_MSG_HANDLED) ? 0 : msg->size,
     };

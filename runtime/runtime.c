@@ -210,6 +210,9 @@ static int runtime_make(struct troupe_runtime **out, const troupe_options *optio
     tr_log_init(&rt->log, rt->options.log, rt->options.log_arg, rt->options.log_level);
     tr_slab_init(&rt->slab);
     int status = rt->options.workers > TR_WORKERS_MAX ? -EINVAL : rt->done_fd < 0 ? -errno : 0;
+    if (status == -EINVAL)
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start: %u workers are more than %d", rt->options.workers,
+                    TROUPE_WORKERS_MAX);
     if (status == 0)
         status = tr_cell_table_init(&rt->cells, cells_for(&rt->options));
     if (status == 0)

@@ -78,6 +78,10 @@ static bool debug(troupe_ctx *ctx, const struct kv_slice *argv, size_t argc, str
 {
     if (kv_slice_is_word(argv[1], "panic") && argc == 3)
         return false;
+    if (kv_slice_is_word(argv[1], "panic")) {
+        kv_command_write_arity("debug|panic", out);
+        return true;
+    }
     if (kv_slice_is_word(argv[1], "panic-connection") && argc == 2)
         troupe_panic(ctx, "DEBUG PANIC-CONNECTION by a client");
     if (kv_slice_is_word(argv[1], "restarts") && argc == 2) {

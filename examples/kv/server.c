@@ -32,15 +32,17 @@ void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
     (void)arg;
     if (letter->kind != KV_REQUEST_KIND)
         return;
-    switch (letter->reason) {
-    case TROUPE_DEAD_LATE_REPLY:
+    if (letter->reply) {
         kv_replies_drop(letter->payload, letter->size);
-        break;
+        return;
+    }
+    switch (letter->reason) {
     case TROUPE_DEAD_CRASHED:
     case TROUPE_DEAD_NO_ACTOR:
         kv_request_drop(letter->payload, letter->size);
         break;
-    case TROUPE_DEAD_STOPPED: /* the handler's drop does it */
+    case TROUPE_DEAD_LATE_REPLY: /* is a reply */
+    case TROUPE_DEAD_STOPPED:    /* the handler's drop does it */
     case TROUPE_DEAD_UNHANDLED:
     case TROUPE_DEAD_BAD_SIZE:
     case TROUPE_DEAD_COUNT:

@@ -18,7 +18,8 @@ typedef struct troupe_runtime troupe_runtime;
 typedef struct troupe_dead_letter {
     troupe_dead_reason reason;
     troupe_addr to, from;
-    unsigned kind;
+    unsigned kind;       /* of a reply: the kind that was asked */
+    bool reply;          /* it was an answer to an ask; its payload is what the replier made */
     const void *payload; /* valid until the hook returns */
     size_t size;         /* bytes; 0 as well for the news of a failed ask that came too late */
 } troupe_dead_letter;

@@ -42,7 +42,7 @@ enum { WORDS = 32 };
 struct world {
     pthread_mutex_t lock;
     char trace[1 << 15];
-    unsigned dead[TROUPE_DEAD_COUNT];
+    unsigned dead[TROUPE_DEAD_COUNT], dead_replies;
     troupe_dead_letter last_dead;
     char last_log[512];
     uint64_t word[WORDS]; /* the test's own, by atomic access */
@@ -81,6 +81,7 @@ static UNUSED void dead_letter(void *arg, const troupe_dead_letter *letter)
     (void)arg;
     pthread_mutex_lock(&world.lock);
     world.dead[letter->reason]++;
+    world.dead_replies += letter->reply;
     world.last_dead = *letter;
     world.last_dead.payload = NULL;
     pthread_mutex_unlock(&world.lock);
