@@ -2,7 +2,8 @@
 #
 # examples/NAME.c and examples/NAME/*.c become the program NAME under <build>/examples/. They see the public headers and
 # their own folder only, as any user of the library does. The folder kv is the program troupe-kv; all of it but main.c is
-# also the object library troupe_kv_objects, which its tests and fuzz targets link.
+# also the object library troupe_kv_objects, which its tests and fuzz targets link. The folder supervision is a program per
+# file, with what they share in trio.c.
 
 function(troupe_add_example name)
     add_executable(${name} ${ARGN})
@@ -29,6 +30,14 @@ foreach(folder IN LISTS example_folders)
     cmake_path(GET folder FILENAME name)
     set(files ${example_folder_files})
     list(FILTER files INCLUDE REGEX "/examples/${name}/[^/]*\\.c$")
+    if(name STREQUAL "supervision")
+        list(FILTER files EXCLUDE REGEX "/trio\\.c$")
+        foreach(file IN LISTS files)
+            cmake_path(GET file STEM program)
+            troupe_add_example(${program} ${file} ${folder}/trio.c)
+        endforeach()
+        continue()
+    endif()
     if(NOT name STREQUAL "kv")
         troupe_add_example(${name} ${files})
         target_include_directories(${name} PRIVATE ${folder})

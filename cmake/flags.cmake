@@ -5,7 +5,9 @@
 
 add_library(troupe_flags INTERFACE)
 target_compile_options(troupe_flags INTERFACE
-    -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wstrict-prototypes -Wmissing-prototypes
+    -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
+    $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
     # clang counts assert(!"why this cannot be") among the conversions
     $<$<C_COMPILER_ID:Clang>:-Wno-string-conversion>
     $<$<BOOL:${TROUPE_WERROR}>:-Werror>)

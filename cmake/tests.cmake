@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Every test program is one file and one ctest entry, named FOLDER/NAME and labelled FOLDER:
-#   tests/{sched,io,runtime,kv,integration}/test_NAME.c   Criterion
-#   tests/stress/stress_NAME.c                            a plain main(), built with every sanitizer
+#   tests/{sched,io,runtime,supervision,kv,integration}/test_NAME.c   Criterion
+#   tests/cxx/test_NAME.cpp                               the same in C++, see cmake/cxx.cmake
+#   tests/stress/{stress,soak}_NAME.c                     a plain main(), built with every sanitizer
 #   tests/examples/NAME.expected                          what the example NAME prints, exactly, before it exits 0
 #   tests/gates/*.c                                       planted faults, label `gate`, run only by `./dev check gates`
 # They link the static library and may include internal headers. Helpers in tests/support/*.c are linked to all of them.
@@ -72,7 +73,7 @@ endfunction()
 
 # --- unit tests ------------------------------------------------------------------------------------------------------
 
-foreach(folder IN ITEMS sched io runtime kv)
+foreach(folder IN ITEMS sched io runtime supervision kv)
     file(GLOB files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/test_*.c)
     set(libraries troupe_criterion)
     if(folder STREQUAL "kv")
@@ -85,6 +86,9 @@ foreach(folder IN ITEMS sched io runtime kv)
         troupe_add_test(${file} ${folder} 120 ${libraries})
     endforeach()
 endforeach()
+
+include(cmake/cxx.cmake)
+include(cmake/faults.cmake)
 
 # --- integration tests: the real programs, driven from outside; alone, because they measure and saturate ---------------
 
@@ -104,7 +108,8 @@ endif()
 
 # --- stress: plain programs ------------------------------------------------------------------------------------------
 
-file(GLOB stress_files CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/stress/stress_*.c)
+file(GLOB stress_files CONFIGURE_DEPENDS
+    ${PROJECT_SOURCE_DIR}/tests/stress/stress_*.c ${PROJECT_SOURCE_DIR}/tests/stress/soak_*.c)
 foreach(file IN LISTS stress_files)
     troupe_add_test(${file} stress 200)
 endforeach()

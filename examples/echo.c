@@ -25,9 +25,7 @@ static int connection_started(troupe_ctx *ctx, void *self, const void *args)
         .low_water = QUEUE_MAX / 4,
     };
     (void)args;
-    int fd = troupe_take_fd(ctx), status = troupe_stream_adopt(ctx, fd, &options, stream);
-    if (status < 0 && fd >= 0)
-        close(fd);
+    int status = troupe_stream_adopt(ctx, troupe_take_fd(ctx), &options, stream);
     return status < 0 ? status : troupe_stream_read(ctx, *stream, 0);
 }
 
@@ -63,7 +61,7 @@ static const troupe_behavior connection = {
         {
             [DATA] = {"data", on_data, sizeof(troupe_data), NULL},
             [DRAINED] = {"drained", on_drained, sizeof(troupe_stream), NULL},
-            [CLOSED] = {"closed", on_closed, sizeof(troupe_stream), NULL},
+            [CLOSED] = {"closed", on_closed, sizeof(troupe_closed), NULL},
         },
 };
 

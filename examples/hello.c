@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The smallest program: one actor sends itself a message, and ends the runtime when it comes. */
 #include <stdio.h>
 #include <troupe/troupe.h>
 

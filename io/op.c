@@ -442,6 +442,25 @@ void tr_op_put_arrived(struct tr_op *op)
     put_now(op);
 }
 
+void tr_op_each_in_flight(struct tr_loop *loop, void (*fn)(void *arg, const struct tr_op *op), void *arg)
+{
+    const struct tr_op_slab *slab = &loop->slab;
+    for (unsigned i = 0; i < slab->chunk_count * TR_OP_CHUNK; i++) {
+        const struct tr_op *op = &slab->chunks[i / TR_OP_CHUNK][i % TR_OP_CHUNK];
+        if (in_flight((enum state)op->state))
+            fn(arg, op);
+    }
+}
+
+const char *tr_op_kind_name(enum tr_op_kind kind)
+{
+    static const char *const names[TR_OP_KIND_COUNT] = {
+        [TR_OP_ACCEPT] = "accept", [TR_OP_CONNECT] = "connect", [TR_OP_RECV] = "receive",    [TR_OP_SEND] = "send",
+        [TR_OP_READ] = "read",     [TR_OP_WRITE] = "write",     [TR_OP_FDATASYNC] = "fsync", [TR_OP_POLL] = "poll",
+    };
+    return kind < TR_OP_KIND_COUNT ? names[kind] : "?";
+}
+
 void tr_op_slab_check(const struct tr_loop *loop)
 {
     const struct tr_op_slab *slab = &loop->slab;

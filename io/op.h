@@ -95,6 +95,10 @@ void tr_op_submit(struct tr_op *op);
 /* Asks for an early end. The terminal completion still comes, once, with whatever result won the race. Idempotent.
  * Any worker thread of the same runtime, as long as the caller knows that the op was not put. */
 void tr_op_cancel(struct tr_op *op);
+/* Calls fn for each op of loop that is in flight. Owner thread of loop only; fn must not submit, cancel or put. */
+void tr_op_each_in_flight(struct tr_loop *loop, void (*fn)(void *arg, const struct tr_op *op), void *arg);
+/* "receive", "write", ...: for reports; never NULL. */
+const char *tr_op_kind_name(enum tr_op_kind kind);
 /* Gives the record back, and with it the lent buffer. After done, or instead of submit. Any worker of the runtime. */
 void tr_op_put(struct tr_op *op);
 

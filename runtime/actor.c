@@ -13,9 +13,11 @@
 #include "runtime/deadletter.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/owner.h"
 #include "runtime/port.h"
 #include "runtime/send.h"
 #include "runtime/supervise.h"
+#include "runtime/watch.h"
 #include "sched/base/assert.h"
 
 #define NOINLINE __attribute__((noinline))
@@ -39,22 +41,71 @@ void tr_actor_leave(troupe_ctx *ctx)
 {
     ctx->handler = NULL;
     ctx->guarded = false;
+    ctx->under.ref = NULL;
     tr_actor_drop_composed(ctx);
+    if (TR_UNLIKELY(ctx->scratch_used))
+        tr_owner_rewind_scratch(ctx);
+}
+
+void tr_actor_clean_enter(troupe_ctx *ctx, const char *what)
+{
+    ctx->cleaning = what;
+    ctx->guarded = true;
+}
+
+void tr_actor_clean_leave(troupe_ctx *ctx)
+{
+    ctx->cleaning = NULL;
+    tr_actor_leave(ctx);
+}
+
+void tr_actor_clean_failed(troupe_ctx *ctx)
+{
+    const struct tr_cell *cell = ctx->cell;
+    tr_stat_add(&ctx->stats.cleanup_panics, 1);
+    tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "cleanup", "%s#%u panicked while it released %s: %s at %s:%u: skipped",
+                cell->behavior->name, cell->index, ctx->cleaning, ctx->panic.text, ctx->panic.file, ctx->panic.line);
+    tr_actor_clean_leave(ctx);
+}
+
+/* Panics leave for the boundary in guard(). The context is the worker's: deferred calls may hold that of a worker on which
+ * their actor ran earlier. */
+static TROUPE_NORETURN void leave(const void *from, const char *file, unsigned line, troupe_cause cause, int status,
+                                  const char *format, va_list args)
+{
+    struct tr_worker *worker = tr_worker_self();
+    troupe_ctx *ctx = worker ? tr_worker_user(worker) : NULL;
+    if (!ctx || !ctx->guarded) {
+        char text[TROUPE_CRASH_TEXT];
+        vsnprintf(text, sizeof text, format, args);
+        fprintf(stderr, "troupe: panic outside of an actor's callback: %s at %s:%u\n", text, file, line);
+        abort();
+    }
+    vsnprintf(ctx->panic.text, sizeof ctx->panic.text, format, args);
+    ctx->panic.file = file;
+    ctx->panic.line = line;
+    ctx->panic.cause = cause;
+    ctx->panic.status = status;
+    ctx->panic.frames_count = tr_backtrace_allowed(&ctx->backtraces, ctx->rt->options.backtraces, ctx->now_ns)
+                                  ? tr_backtrace(from, ctx->panic.frames, TROUPE_CRASH_FRAMES)
+                                  : 0;
+    _longjmp(ctx->jump, 1);
 }
 
 void troupe_panic_at(troupe_ctx *ctx, const char *file, unsigned line, const char *format, ...)
 {
+    (void)ctx;
     va_list args;
     va_start(args, format);
-    vsnprintf(ctx->panic.text, sizeof ctx->panic.text, format, args);
-    va_end(args);
-    ctx->panic.file = file;
-    ctx->panic.line = line;
-    if (!ctx->guarded) {
-        fprintf(stderr, "troupe: panic outside of an actor's callback: %s at %s:%u\n", ctx->panic.text, file, line);
-        abort();
-    }
-    _longjmp(ctx->jump, 1);
+    leave(__builtin_return_address(0), file, line, TROUPE_CAUSE_PANIC, 0, format, args);
+}
+
+void tr_actor_panic(troupe_ctx *ctx, troupe_cause cause, int status, const char *format, ...)
+{
+    (void)ctx;
+    va_list args;
+    va_start(args, format);
+    leave(__builtin_return_address(0), "", 0, cause, status, format, args);
 }
 
 /* The handler for a message of this kind and size, or NULL with *reason. */
@@ -97,15 +148,21 @@ static void handle(troupe_ctx *ctx, troupe_msg *msg)
         dead(ctx, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR, -ESRCH);
         return;
     }
-    if (msg->flags & TR_MSG_REPLY) {
-        handle_reply(ctx, msg);
-        return;
+    if (msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS)) {
+        if (msg->flags & TR_MSG_REPLY) {
+            handle_reply(ctx, msg);
+            return;
+        }
+        if (!tr_watch_news(ctx, msg)) {
+            tr_msg_finish(ctx, msg, 0);
+            return;
+        }
     }
     troupe_dead_reason reason;
     const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size, &reason);
     if (TR_UNLIKELY(!handler)) {
-        tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "%s#%u was sent kind %u with %u bytes, %s", cell->behavior->name,
-                    cell->index, msg->kind, msg->size,
+        tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "unhandled", "%s#%u was sent kind %u with %u bytes, %s",
+                    cell->behavior->name, cell->index, msg->kind, msg->size,
                     reason == TROUPE_DEAD_UNHANDLED ? "and has no handler for it"
                                                     : "and its handler wants another size");
         dead(ctx, msg, reason, -EOPNOTSUPP);
@@ -165,10 +222,11 @@ static bool fetch(troupe_ctx *ctx)
 static bool went_idle(troupe_ctx *ctx)
 {
     troupe_msg *old_mark;
-    enum tr_life life = ctx->cell->life;
+    const struct tr_cell *cell = ctx->cell;
+    uint8_t life = cell->life, held = cell->held;
     tr_port_flush_dirty(ctx);
-    if (ctx->cell->life != life)
-        return false; /* the event of a closed stream stopped the actor */
+    if (cell->life != life || cell->held != held)
+        return false; /* the event of a closed stream stopped the actor, or ended its hold */
     enum tr_idling idle = tr_mailbox_idle(ctx->cell, &old_mark);
     if (old_mark)
         tr_msg_let_go(ctx->rt, ctx, old_mark);
@@ -221,8 +279,10 @@ static bool run_messages(troupe_ctx *ctx)
     }
     do {
         troupe_msg *msg = cell->held ? NULL : cell->fifo_head;
+        if (!msg && fetch(ctx))
+            return cell->held && budget_spent(ctx); /* a flood into a held mailbox must not hold the worker, too */
         if (!msg)
-            return fetch(ctx) || expired ? false : went_idle(ctx);
+            return !expired && went_idle(ctx);
         if (budget_spent(ctx))
             return true;
         tr_mailbox_pop(cell);
@@ -259,16 +319,21 @@ static NOINLINE void loop(troupe_ctx *ctx)
                 return;
             continue;
         }
-        if (ctx->cell->life == TR_LIFE_STARTING && budget_spent(ctx))
-            return; /* also an actor that never gets beyond `started` lets others run */
+        if ((ctx->cell->life == TR_LIFE_STARTING || ctx->cell->life == TR_LIFE_STOPPED) && budget_spent(ctx))
+            return; /* also an actor that never gets beyond `started`, or buries a long mailbox, lets others run */
         switch (tr_supervise_step(ctx)) {
         case TR_STEP_ON:
             break;
         case TR_STEP_WAIT:
-            fetch(ctx); /* what came for the next incarnation waits in the FIFO, so that the head can go idle */
+            /* What came for the next incarnation waits in the FIFO, so that the head can go idle. */
+            if (fetch(ctx) && budget_spent(ctx))
+                return;
             if (went_idle(ctx))
                 return;
             break;
+        case TR_STEP_YIELD:
+            hand_back(ctx);
+            return;
         case TR_STEP_ENDED:
             return;
         }
@@ -281,6 +346,7 @@ static NOINLINE int guard(troupe_ctx *ctx)
 {
     if (_setjmp(ctx->jump))
         return 1;
+    ctx->boundary = __builtin_frame_address(0);
     loop(ctx);
     return 0;
 }

@@ -16,6 +16,15 @@ void tr_actor_run(void *rt, struct tr_worker *worker, struct tr_runnable *runnab
  * a crash of the actor. */
 void tr_actor_enter(troupe_ctx *ctx, const char *handler);
 void tr_actor_leave(troupe_ctx *ctx);
+/* The same around a function that releases or drops something the actor had: `what` names that. A panic in it is no crash:
+ * tr_supervise_crash leaves it to tr_actor_clean_failed, which counts and logs it, and then the activation goes on where
+ * lifecycle and lists stand. So take off its list what is to be released before this. */
+void tr_actor_clean_enter(troupe_ctx *ctx, const char *what);
+void tr_actor_clean_leave(troupe_ctx *ctx);
+void tr_actor_clean_failed(troupe_ctx *ctx);
+/* A panic of the running actor for another cause than troupe_panic's own. status: of a START that failed, else 0. */
+TROUPE_NORETURN void tr_actor_panic(troupe_ctx *ctx, troupe_cause cause, int status, const char *format, ...)
+    TROUPE_PRINTF(4, 5);
 /* Frees messages that were composed and not sent. */
 void tr_actor_drop_composed(troupe_ctx *ctx);
 /* An I/O event: hands payload to the actor's handler for kind, as a message that lives during the call only. Nothing

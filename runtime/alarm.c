@@ -28,8 +28,14 @@ static void fire(struct tr_timer *timer)
 
 void tr_alarm_arm(troupe_ctx *ctx, struct tr_alarm *alarm, enum tr_signal_kind kind, uint64_t due_ns)
 {
+    tr_alarm_arm_for(ctx, ctx->cell, alarm, kind, due_ns);
+}
+
+void tr_alarm_arm_for(troupe_ctx *ctx, struct tr_cell *cell, struct tr_alarm *alarm, enum tr_signal_kind kind,
+                      uint64_t due_ns)
+{
     alarm->home = ctx;
-    ck_pr_store_ptr(&alarm->cell, ctx->cell);
+    ck_pr_store_ptr(&alarm->cell, cell);
     alarm->signal = (struct tr_signal){.kind = kind};
     alarm->timer.fire = fire;
     ck_pr_store_32(&alarm->state, TR_ALARM_ARMED);

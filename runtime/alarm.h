@@ -36,6 +36,9 @@ struct tr_alarm {
 
 /* Arms on ctx's worker for ctx's actor. kind: one of those embedded in an alarm, see signal.h. */
 void tr_alarm_arm(struct troupe_ctx *ctx, struct tr_alarm *alarm, enum tr_signal_kind kind, uint64_t due_ns);
+/* The same for the actor in another cell, which frees it; it cannot be cancelled. */
+void tr_alarm_arm_for(struct troupe_ctx *ctx, struct tr_cell *cell, struct tr_alarm *alarm, enum tr_signal_kind kind,
+                      uint64_t due_ns);
 /* True: the alarm is no longer the caller's, its record will be freed. False: it has fired, its signal is on its way to the
  * actor or lost with its mailbox, and frees it there. */
 bool tr_alarm_cancel(struct troupe_ctx *ctx, struct tr_alarm *alarm);

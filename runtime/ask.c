@@ -7,6 +7,7 @@
 #include "runtime/actor.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
+#include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/send.h"
 #include "runtime/timer.h"
@@ -17,6 +18,8 @@ _Static_assert(offsetof(struct tr_ask, serial) >= sizeof(struct tr_block), "the 
 static void ask_free(troupe_ctx *ctx, struct tr_ask *ask)
 {
     tr_list_remove(&ask->link);
+    if (TR_UNLIKELY(ask->hook != NULL))
+        tr_hook_drop(ctx, &ask->hook);
     ck_pr_store_32(&ask->serial, ask->serial + 1);
     tr_ctx_free(ctx, TR_CLASS_ASK, ask);
 }
@@ -60,6 +63,26 @@ static uint64_t deadline_after(uint64_t timeout_ns)
     return timeout_ns < TROUPE_FOREVER - now_ns ? now_ns + timeout_ns : TROUPE_FOREVER;
 }
 
+/* Begins to wait. 0; -ECANCELED: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
+static int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns)
+{
+    tr_list_init(&ask->link);
+    int status = tr_hook_under(ctx, TR_HOOK_ASK, ask, &ask->hook);
+    if (status == -ECANCELED) {
+        ask->hook = tr_hook_make_out(ctx, TR_HOOK_ASK, ask); /* `done` is called from the mailbox's side, as always */
+        timeout_ns = TROUPE_FOREVER;
+    }
+    ask->deadline_ns = deadline_after(timeout_ns);
+    if (ask->deadline_ns == TROUPE_FOREVER)
+        tr_list_push_back(&inc->asks_forever, &ask->link);
+    else
+        insert_by_deadline(&inc->asks, ask);
+    if (status != -ENOMEM && (status == 0 || ask->hook) && alarm_for_first(ctx, inc))
+        return status;
+    ask_free(ctx, ask);
+    return -ENOMEM;
+}
+
 int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
                     void *arg)
 {
@@ -67,22 +90,17 @@ int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t t
     tr_send_uncompose(ctx, msg);
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
     struct tr_ask *ask = inc ? tr_ctx_alloc(ctx, TR_CLASS_ASK) : NULL;
-    if (!ask) {
-        tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
-        return -ENOMEM;
+    int status = -ENOMEM;
+    if (ask) {
+        ask->cell = ctx->cell;
+        ask->done = done;
+        ask->arg = arg;
+        ask->cancelled = false;
+        status = ask_begin(ctx, inc, ask, timeout_ns);
     }
-    ask->cell = ctx->cell;
-    ask->done = done;
-    ask->arg = arg;
-    ask->deadline_ns = deadline_after(timeout_ns);
-    if (ask->deadline_ns == TROUPE_FOREVER)
-        tr_list_push_back(&inc->asks_forever, &ask->link);
-    else
-        insert_by_deadline(&inc->asks, ask);
-    if (!alarm_for_first(ctx, inc)) {
-        ask_free(ctx, ask);
+    if (TR_UNLIKELY(status < 0)) {
         tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
-        return -ENOMEM;
+        return status == -ECANCELED ? 0 : status;
     }
     msg->flags |= TR_MSG_ASK;
     msg->ask = ask;
@@ -109,10 +127,16 @@ static void call_done(troupe_ctx *ctx, struct tr_ask *ask, troupe_answer answer)
     tr_actor_leave(ctx);
 }
 
+/* Once its token is cancelled an ask ends with that and nothing else, although the news may still be on their way. */
+static bool is_cancelled(const struct tr_ask *ask)
+{
+    return ask->cancelled || (TR_UNLIKELY(ask->hook != NULL) && tr_hook_cancelled(ask->hook));
+}
+
 bool tr_ask_answer(troupe_ctx *ctx, troupe_msg *msg)
 {
     struct tr_ask *ask = msg->ask;
-    if (ck_pr_load_32(&ask->serial) != msg->ask_generation || ask->cell != ctx->cell)
+    if (ck_pr_load_32(&ask->serial) != msg->ask_generation || ask->cell != ctx->cell || is_cancelled(ask))
         return false;
     troupe_answer answer = {.kind = msg->kind, .payload = msg->payload};
     if (msg->flags & TR_MSG_STATUS)
@@ -135,15 +159,27 @@ void tr_ask_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
     inc->asks_due = true;
 }
 
-/* One expired ask per call, since `done` may panic, ask again or stop the actor. */
+void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    ask->hook = NULL;
+    ask->cancelled = true;
+    tr_list_remove(&ask->link);
+    tr_list_push_back(&inc->asks_cancelled, &ask->link);
+    inc->asks_due = true;
+}
+
+/* One ask per call, since `done` may panic, ask again or stop the actor. */
 bool tr_ask_expire_one(troupe_ctx *ctx)
 {
     struct tr_incarnation *inc = ctx->cell->incarnation;
-    struct tr_list *first = tr_list_first(&inc->asks);
+    struct tr_list *first = tr_list_first(&inc->asks_cancelled);
+    if (!first)
+        first = tr_list_first(&inc->asks);
     if (first) {
         struct tr_ask *ask = TR_CONTAINER_OF(first, struct tr_ask, link);
-        if (ask->deadline_ns <= tr_loop_clock()) {
-            call_done(ctx, ask, (troupe_answer){.status = -ETIMEDOUT});
+        if (ask->cancelled || ask->deadline_ns <= tr_loop_clock()) {
+            call_done(ctx, ask, (troupe_answer){.status = is_cancelled(ask) ? -ECANCELED : -ETIMEDOUT});
             return true;
         }
     }
@@ -154,7 +190,8 @@ bool tr_ask_expire_one(troupe_ctx *ctx)
 void tr_ask_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc)
 {
     struct tr_list *link;
-    while ((link = tr_list_pop_front(&inc->asks)) || (link = tr_list_pop_front(&inc->asks_forever)))
+    while ((link = tr_list_pop_front(&inc->asks)) || (link = tr_list_pop_front(&inc->asks_forever)) ||
+           (link = tr_list_pop_front(&inc->asks_cancelled)))
         ask_free(ctx, TR_CONTAINER_OF(link, struct tr_ask, link));
     if (inc->ask_alarm)
         tr_alarm_cancel(ctx, inc->ask_alarm);

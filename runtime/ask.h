@@ -12,6 +12,7 @@
 
 struct tr_alarm;
 struct tr_incarnation;
+struct tr_token_hook;
 
 struct tr_ask {
     struct tr_ask *free_next; /* struct tr_block while free */
@@ -22,6 +23,8 @@ struct tr_ask {
     uint64_t deadline_ns;
     troupe_answer_fn *done;
     void *arg;
+    struct tr_token_hook *hook; /* NULL: it was not begun under a token, or that was cancelled */
+    bool cancelled;             /* in incarnation->asks_cancelled */
 };
 
 /* A reply or status was dequeued by its addressee: calls done, or makes it a late reply. Consumes msg (it may be the
@@ -29,7 +32,9 @@ struct tr_ask {
 bool tr_ask_answer(troupe_ctx *ctx, troupe_msg *msg);
 /* The deadline alarm rang: from now on incarnation->asks_due says that tr_ask_expire_one is to be called. */
 void tr_ask_alarm(troupe_ctx *ctx, struct tr_alarm *alarm);
-/* Ends the first ask if its deadline has passed; false: none, and the alarm is armed for the next. */
+/* The token it was begun under is cancelled: it ends at the next tr_ask_expire_one. */
+void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask);
+/* Ends one ask that was cancelled, or the first if its deadline has passed; false: none, and the alarm is armed for the next. */
 bool tr_ask_expire_one(troupe_ctx *ctx);
 /* Forgets all asks of a dying incarnation; replies to them will be late. */
 void tr_ask_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc);

@@ -13,19 +13,36 @@
 #include "runtime/lifecycle.h"
 #include "runtime/message.h"
 #include "runtime/signal.h"
-#include "runtime/window.h"
 #include "sched/base/cacheline.h"
 #include "sched/base/list.h"
 #include "sched/pool.h"
 
 struct tr_incarnation;
-struct tr_crash;
+struct tr_family;
+struct tr_monitor;
+struct tr_recovery;
+struct tr_token;
 
 /* Control bits, in the low half of cell->control_bits; the high half is the slot's generation, so that a bit meant for an
- * actor that has ended cannot hit the next one in the slot. */
-#define TR_CONTROL_STOP UINT64_C(1)
-#define TR_CONTROL_RESTART UINT64_C(2)   /* the parent's verdict about an escalated child */
-#define TR_CONTROL_STOP_SELF UINT64_C(4) /* the actor itself, before it was RUNNING */
+ * actor that has ended cannot hit the next one in the slot. Those of the parent are final, whatever the restart policy. */
+#define TR_CONTROL_STOP UINT64_C(1)        /* the parent, or the runtime for the root */
+#define TR_CONTROL_STOP_ASKED UINT64_C(2)  /* somebody else */
+#define TR_CONTROL_STOP_SELF UINT64_C(4)   /* the actor itself, before it was RUNNING */
+#define TR_CONTROL_KILL UINT64_C(8)        /* the parent */
+#define TR_CONTROL_KILL_ASKED UINT64_C(16) /* somebody else, or the actor itself */
+#define TR_CONTROL_REGROUP UINT64_C(32)    /* the parent: come down with your group */
+#define TR_CONTROL_FORCE UINT64_C(64)      /* the parent: the time to come down in order is up */
+#define TR_CONTROL_START UINT64_C(128)     /* the parent's word for a child that is WAITING */
+#define TR_CONTROL_RESTART UINT64_C(256)   /* the parent's verdict: go on */
+#define TR_CONTROL_WAIT UINT64_C(512)      /* the parent's verdict: go on when your group does */
+#define TR_CONTROL_SUSPEND UINT64_C(1024)  /* the last of the two stands */
+#define TR_CONTROL_RESUME UINT64_C(2048)
+#define TR_CONTROL_RESTED UINT64_C(4096) /* the actor itself: its back-off is over */
+
+/* Why cell->held: bits. */
+#define TR_HELD_BY_ITSELF 1u /* troupe_hold */
+#define TR_HELD_SUSPENDED 2u /* troupe_suspend */
+#define TR_HELD_STAFFING 4u  /* its declared children have not all started yet */
 
 struct tr_cell {
     /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest is
@@ -34,41 +51,60 @@ struct tr_cell {
     uint32_t generation;
     uint32_t index;
     const troupe_behavior *behavior;
-    struct tr_cell *parent; /* NULL for the root. Valid as long as this cell is not freed: parents end last */
-    void *args;
-    uint64_t window_ns;
-    uint32_t restarts_max;
-    uint8_t restart; /* troupe_restart */
+    struct tr_cell *parent;           /* NULL for the root. Valid as long as this cell is not freed: parents end last */
+    const troupe_supervision *policy; /* the behavior's, or a copy behind the arguments */
+    void *args;     /* one block: arguments, and the copy of a supervision of its own; NULL: neither */
+    uint16_t place; /* among the parent's declared children; TR_PLACE_DYNAMIC */
 
     /* The owner's line; control and control_bits are also written by whoever signals. */
     struct tr_signal *control TR_ALIGNED_LINE;
     uint64_t control_bits;
-    troupe_msg *mark;                  /* the newest fetched node, which the head may still name */
+    troupe_msg *mark; /* the newest fetched node, which the head may still name; when buried: the letter
+                                        * whose drop is called */
     troupe_msg *fifo_head, *fifo_tail; /* fetched and not yet handled, oldest first */
     struct tr_runnable runnable;
     void *state;
     struct tr_incarnation *incarnation; /* what this incarnation owns beyond state; NULL until needed */
 
     /* Cold: the owner's only. */
-    enum tr_life life;       /* STARTING from the spawn on; only move() in supervise.c changes it */
+    uint8_t life;       /* enum tr_life; spawn.c gives it the first. Only move() in supervise.c changes it; others may
+                              * look at it for a report */
+    uint8_t held;       /* TR_HELD_ bits: messages wait in the FIFO */
+    uint8_t reason;     /* troupe_reason, valid when it ends */
+    bool calls_crashed; /* `crashed` is still owed */
+    bool calls_stopped; /* `stopped` is still owed */
+    bool crashed;       /* the incarnation ended by a crash */
+    bool forced;        /* it ends without its consent: killed, or its time to come down was up */
+    bool closed;        /* the incarnation's timers, asks and ports are closed; the ports perhaps not yet gone */
+    bool announces_restart;  /* `restarted` is still owed */
+    bool announces_up;       /* the parent waits for TR_NEWS_UP */
+    bool regroup;            /* it is coming down with its group */
+    bool final;              /* its parent ends it */
+    bool unborn;             /* WAITING before its first incarnation: it replaces a member of a group */
+    bool buried;             /* its mailbox is closed; what was in it is in the FIFO */
     uint32_t incarnation_nr; /* 1 for the first */
     uint32_t restarts_total;
-    uint32_t children_count;
-    uint32_t ports;          /* not yet freed, those of a dying incarnation included: their ops name this cell */
-    int gift_fd;             /* from spawn, not yet taken; -1 */
-    bool held;               /* by troupe_hold: messages wait in the FIFO */
-    bool calls_crashed;      /* `crashed` is still owed */
-    bool calls_stopped;      /* `stopped` is still owed */
-    bool crashed;            /* the incarnation ended by a crash */
-    bool closed;             /* the incarnation's timers, asks and ports are closed; the ports perhaps not yet gone */
-    bool announces_restart;  /* `restarted` is still owed */
-    uint8_t reason;          /* troupe_reason, valid when STOPPING or STOPPED */
-    struct tr_list siblings; /* in the parent's children */
-    struct tr_list children;
-    struct tr_signal *signals; /* taken from the control lane and not yet dispatched, oldest first */
-    struct tr_crash *crash;    /* the last one. The parent reads it for its verdict, so it is freed with the slot */
-    struct tr_window window;
-    struct tr_signal exit_signal, escalation_signal; /* in the parent's control lane */
+    uint32_t children_count;        /* alive */
+    uint32_t ports;                 /* not yet freed, those of a dying incarnation included: their ops name this cell */
+    int32_t gift_fd;                /* from spawn, not yet taken; -1 */
+    struct tr_signal *signals;      /* taken from the control lane and not yet dispatched, oldest first */
+    struct tr_recovery *recovery;   /* NULL until the first crash */
+    struct tr_family *family;       /* NULL until the first child */
+    struct tr_monitor *watchers;    /* who monitors or is linked to this actor: see watch.h */
+    struct tr_token *stopped_token; /* NULL until asked for: see token.h */
+
+    /* Between child and parent: see family.h. */
+    uint32_t news; /* TR_NEWS_ bits */
+    uint32_t born; /* the generation it has had since its spawn; its end moves `generation` on, not this */
+    struct tr_signal news_signal; /* in the parent's control lane */
+    /* The parent's only. */
+    struct tr_list siblings; /* in the family's children */
+    uint8_t seat;            /* enum tr_seat */
+    bool in_group;           /* it restarts with others */
+    bool awaited;            /* its UP is: see family_state.h */
+    bool told_to_end;
+    bool killed_late;
+    bool replaced; /* when it has ended, another one takes its place and its arguments */
 } TR_ALIGNED_LINE;
 
 #define TR_CELLS_MAX (UINT32_C(1) << 30)
@@ -102,6 +138,13 @@ void tr_cell_put(struct tr_cell_table *table, struct tr_slot_cache *cache, struc
 static inline troupe_addr tr_cell_addr(const struct tr_cell *cell)
 {
     return (troupe_addr){(uint64_t)cell->generation << 32 | cell->index};
+}
+
+/* The same for the parent of the actor, which may have ended by now, or end at this moment: until the parent has been told the
+ * slot is still its own. */
+static inline troupe_addr tr_cell_addr_of_child(const struct tr_cell *child)
+{
+    return (troupe_addr){(uint64_t)child->born << 32 | child->index};
 }
 
 /* The address that msg, which is in cell's mailbox, was sent to: an earlier actor's if the slot was reused meanwhile. */

@@ -8,7 +8,10 @@
 
 #include <ck_stack.h>
 
+#include "runtime/arena.h"
+#include "runtime/backtrace.h"
 #include "runtime/cell.h"
+#include "runtime/fault.h"
 #include "runtime/instance.h"
 #include "runtime/slab.h"
 #include "runtime/stats.h"
@@ -16,14 +19,15 @@
 struct tr_loop;
 struct tr_port;
 
-#define TR_PANIC_TEXT 256 /* bytes, the terminator included */
-
 /* What troupe_panic_at leaves for the catcher. */
 struct tr_panic {
-    char text[TR_PANIC_TEXT];
+    char text[TROUPE_CRASH_TEXT];
     const char *file;
     unsigned line;
     int status;
+    troupe_cause cause;
+    unsigned frames_count; /* 0: not taken */
+    uintptr_t frames[TROUPE_CRASH_FRAMES];
 };
 
 struct troupe_ctx {
@@ -41,15 +45,32 @@ struct troupe_ctx {
     unsigned budget;                       /* units left in this activation: see budget_take in actor.c */
     unsigned activations;
     uint64_t batch_until_ns;
-    bool guarded; /* a callback of the actor runs: it may panic */
+    bool guarded;         /* a callback of the actor runs: it may panic */
+    troupe_token under;   /* what it begins is begun under this: troupe_under; ref NULL: no token */
+    bool scratch_used;    /* scratch is rewound when the callback returns */
+    const char *cleaning; /* what is being released or dropped: a panic in that is no crash. NULL: nothing is */
+    struct tr_arena scratch;
+    uint64_t owned; /* how many resources were ever owned by way of this context: see holdings.h */
     uint64_t now_ns;
     jmp_buf jump;
+    void *boundary; /* the frame of guard() in actor.c, to which jump leads; NULL: there is none yet */
+    struct tr_fault fault;
+    struct tr_fault_site fault_site;
     struct tr_panic panic;
+    struct tr_backtrace_ration backtraces;
     struct tr_stats stats;
     struct tr_slab_cache cache;
     struct tr_slot_cache slots;
     ck_stack_t alarm_returns; /* cancelled alarms whose wheel is this worker's */
 };
+
+/* The context of the calling thread, if it is one of rt's workers; else NULL. */
+static inline troupe_ctx *tr_ctx_here(const struct troupe_runtime *rt)
+{
+    struct tr_worker *worker = tr_worker_self();
+    troupe_ctx *ctx = worker ? tr_worker_user(worker) : NULL;
+    return ctx && ctx->rt == rt ? ctx : NULL;
+}
 
 static inline void *tr_ctx_alloc(troupe_ctx *ctx, enum tr_class class)
 {

@@ -6,6 +6,8 @@
 void tr_dead_letter(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, const troupe_msg *msg,
                     troupe_dead_reason reason)
 {
+    if (msg->flags & TR_MSG_NEWS)
+        return; /* a monitor's news: it was for an incarnation that is gone */
     if (ctx)
         tr_stat_add(&ctx->stats.dead_letters[reason], 1);
     else

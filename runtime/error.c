@@ -1,21 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Names and sentences for statuses and reasons. */
+#include <troupe/crash.h>
 #include <troupe/types.h>
 
 #include <errno.h>
 #include <string.h>
 
 static const char *const reason_names[TROUPE_REASON_COUNT] = {
-    [TROUPE_REASON_NORMAL] = "normal",
-    [TROUPE_REASON_STOPPED] = "stopped",
-    [TROUPE_REASON_CRASHED] = "crashed",
-    [TROUPE_REASON_ESCALATED] = "escalated",
+    [TROUPE_REASON_NORMAL] = "normal",       [TROUPE_REASON_STOPPED] = "stopped",
+    [TROUPE_REASON_SHUTDOWN] = "shutdown",   [TROUPE_REASON_CRASHED] = "crashed",
+    [TROUPE_REASON_ESCALATED] = "escalated", [TROUPE_REASON_KILLED] = "killed",
+    [TROUPE_REASON_NO_ACTOR] = "no_actor",
 };
 
 static const char *const dead_names[TROUPE_DEAD_COUNT] = {
     [TROUPE_DEAD_NO_ACTOR] = "no_actor",   [TROUPE_DEAD_STOPPED] = "stopped",   [TROUPE_DEAD_CRASHED] = "crashed",
     [TROUPE_DEAD_UNHANDLED] = "unhandled", [TROUPE_DEAD_BAD_SIZE] = "bad_size", [TROUPE_DEAD_LATE_REPLY] = "late_reply",
+    [TROUPE_DEAD_POISON] = "poison",
 };
+
+static const char *const cause_names[TROUPE_CAUSE_COUNT] = {
+    [TROUPE_CAUSE_PANIC] = "panic", [TROUPE_CAUSE_START] = "start", [TROUPE_CAUSE_FAULT] = "fault",
+    [TROUPE_CAUSE_LINK] = "link",   [TROUPE_CAUSE_CHILD] = "child", [TROUPE_CAUSE_SIBLING] = "sibling",
+    [TROUPE_CAUSE_ENDED] = "ended",
+};
+
+const char *troupe_cause_name(troupe_cause cause)
+{
+    return (unsigned)cause < TROUPE_CAUSE_COUNT ? cause_names[cause] : "unknown";
+}
 
 const char *troupe_reason_name(troupe_reason reason)
 {
@@ -47,6 +60,7 @@ static const struct {
     {-EADDRINUSE, "another socket listens on this address: choose another port, or stop the other program"},
     {-EACCES,
      "permission denied: look at the owner and mode of the file and its folder; a port below 1024 needs privileges"},
+    {-ECANCELED, "the cancel token that it was started under was cancelled"},
     {-ENOMEM, "out of memory: lower the limits in the options, or give the process more"},
 };
 

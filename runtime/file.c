@@ -11,6 +11,7 @@
 
 #include "runtime/actor.h"
 #include "runtime/context.h"
+#include "runtime/hook.h"
 #include "runtime/port.h"
 #include "sched/base/assert.h"
 
@@ -20,7 +21,10 @@
 /* One read, write or sync. Owns the buffer that the kernel uses. */
 struct tr_file_request {
     struct tr_file_request *next; /* writes wait in line */
+    struct tr_token_hook *hook;   /* NULL: it was not begun under a token */
+    struct tr_op *op;             /* in flight; else NULL */
     enum tr_op_kind kind;
+    bool cancelled;
     uint64_t offset, tag;
     size_t length, done;
     char *bytes;
@@ -29,21 +33,43 @@ struct tr_file_request {
     char inline_bytes[];
 };
 
-static void request_free(struct tr_file_request *request)
+static void request_free(troupe_ctx *ctx, struct tr_file_request *request)
 {
+    tr_hook_drop(ctx, &request->hook);
     if (request->release)
         request->release(request->arg);
     free(request);
 }
 
-static struct tr_file_request *request_new(enum tr_op_kind kind, uint64_t offset, size_t length, size_t inline_size,
-                                           uint64_t tag)
+/* Begun under the running actor's token, if there is one. 0, -ENOMEM, -ECANCELED. */
+static int request_new(troupe_ctx *ctx, enum tr_op_kind kind, uint64_t offset, size_t length, size_t inline_size,
+                       uint64_t tag, struct tr_file_request **out)
 {
     struct tr_file_request *request = malloc(sizeof *request + inline_size);
-    if (request)
-        *request = (struct tr_file_request){
-            .kind = kind, .offset = offset, .tag = tag, .length = length, .bytes = request->inline_bytes};
-    return request;
+    if (!request)
+        return -ENOMEM;
+    *request = (struct tr_file_request){
+        .kind = kind, .offset = offset, .tag = tag, .length = length, .bytes = request->inline_bytes};
+    int status = tr_hook_under(ctx, TR_HOOK_REQUEST, request, &request->hook);
+    if (status < 0)
+        free(request);
+    else
+        *out = request;
+    return status;
+}
+
+static bool is_cancelled(const struct tr_file_request *request)
+{
+    return request->cancelled || (request->hook && tr_hook_cancelled(request->hook));
+}
+
+/* A write in flight goes on, one in line sees it when its turn comes. */
+void tr_file_cancelled(struct tr_file_request *request)
+{
+    request->hook = NULL;
+    request->cancelled = true;
+    if (request->op && request->kind != TR_OP_WRITE)
+        tr_op_cancel(request->op);
 }
 
 /* Submits what is left of a request on this worker's loop. -EAGAIN: no op to be had. */
@@ -62,6 +88,7 @@ static int submit(troupe_ctx *ctx, struct tr_port *port, struct tr_file_request 
         op->buffer = request->bytes + request->done;
         op->length = left;
     }
+    request->op = op;
     tr_port_bind(op, port, request);
     tr_op_submit(op);
     return 0;
@@ -69,13 +96,14 @@ static int submit(troupe_ctx *ctx, struct tr_port *port, struct tr_file_request 
 
 int troupe_file_open(troupe_ctx *ctx, const char *path, int flags, unsigned mode, unsigned done_kind, troupe_file *out)
 {
-    struct tr_port *port = tr_port_open(ctx, TR_PORT_FILE);
-    if (!port)
-        return -ENOMEM;
+    struct tr_port *port;
+    int status = tr_port_open(ctx, TR_PORT_FILE, &port);
+    if (status < 0)
+        return status;
     int fd = open(path, flags | O_CLOEXEC, mode);
     port->file = (struct tr_file_port){.fd = fd, .done_kind = done_kind};
     if (fd < 0) {
-        int status = -errno;
+        status = -errno;
         tr_port_begin_close(ctx, port);
         tr_port_free_if_done(ctx, port);
         return status;
@@ -108,13 +136,16 @@ int troupe_file_truncate(troupe_ctx *ctx, troupe_file file, uint64_t size)
     return ftruncate(port->file.fd, (off_t)size) < 0 ? -errno : 0;
 }
 
-static int start(troupe_ctx *ctx, struct tr_port *port, struct tr_file_request *request)
+static int start(troupe_ctx *ctx, struct tr_port *port, enum tr_op_kind kind, uint64_t offset, size_t length,
+                 uint64_t tag)
 {
-    if (!request)
-        return -ENOMEM;
-    int status = submit(ctx, port, request);
+    struct tr_file_request *request;
+    int status = request_new(ctx, kind, offset, length, length, tag, &request);
     if (status < 0)
-        free(request);
+        return status;
+    status = submit(ctx, port, request);
+    if (status < 0)
+        request_free(ctx, request);
     return status;
 }
 
@@ -125,7 +156,7 @@ int troupe_file_read(troupe_ctx *ctx, troupe_file file, uint64_t offset, size_t 
         return -EBADF;
     if (length == 0 || length > READ_MAX)
         return -EINVAL;
-    return start(ctx, port, request_new(TR_OP_READ, offset, length, length, tag));
+    return start(ctx, port, TR_OP_READ, offset, length, tag);
 }
 
 int troupe_file_sync(troupe_ctx *ctx, troupe_file file, uint64_t tag)
@@ -133,7 +164,7 @@ int troupe_file_sync(troupe_ctx *ctx, troupe_file file, uint64_t tag)
     struct tr_port *port = find(ctx, file);
     if (!port)
         return -EBADF;
-    return port->file.failed ? -EIO : start(ctx, port, request_new(TR_OP_FDATASYNC, 0, 0, 0, tag));
+    return port->file.failed ? -EIO : start(ctx, port, TR_OP_FDATASYNC, 0, 0, tag);
 }
 
 int troupe_file_write(troupe_ctx *ctx, troupe_file file, uint64_t offset, const void *bytes, size_t length,
@@ -144,18 +175,19 @@ int troupe_file_write(troupe_ctx *ctx, troupe_file file, uint64_t offset, const 
         return -EBADF;
     if (port->file.failed)
         return -EIO;
-    struct tr_file_request *request = request_new(TR_OP_WRITE, offset, length, release ? 0 : length, tag);
-    if (!request)
-        return -ENOMEM;
+    struct tr_file_request *request;
+    int status = request_new(ctx, TR_OP_WRITE, offset, length, release ? 0 : length, tag, &request);
+    if (status < 0)
+        return status;
     if (release)
         request->bytes = (char *)(uintptr_t)bytes;
     else
         memcpy(request->bytes, bytes, length);
     struct tr_file_port *fp = &port->file;
     if (!fp->writes) {
-        int status = submit(ctx, port, request);
+        status = submit(ctx, port, request);
         if (status < 0) {
-            free(request);
+            request_free(ctx, request);
             return status;
         }
         fp->writing = true;
@@ -182,7 +214,7 @@ int troupe_file_close(troupe_ctx *ctx, troupe_file file)
 static bool write_next(troupe_ctx *ctx, struct tr_port *port)
 {
     struct tr_file_port *fp = &port->file;
-    if (fp->writes && !fp->writing && !fp->skipping)
+    if (fp->writes && !fp->writing && !fp->skipping && !is_cancelled(fp->writes))
         fp->writing = submit(ctx, port, fp->writes) == 0;
     return fp->writing || !fp->writes;
 }
@@ -202,7 +234,7 @@ static void close_if_quiet(troupe_ctx *ctx, struct tr_port *port)
         return;
     if (!write_next(ctx, port))
         while (port->file.writes)
-            request_free(pop_write(port));
+            request_free(ctx, pop_write(port));
     if (port->ops > 0)
         return;
     close(port->file.fd);
@@ -235,13 +267,17 @@ static void deliver(troupe_ctx *ctx, struct tr_port *port, struct tr_file_reques
 void tr_file_event_done(troupe_ctx *ctx)
 {
     if (ctx->event_request)
-        request_free(ctx->event_request);
+        request_free(ctx, ctx->event_request);
     ctx->event_request = NULL;
 }
 
 /* Takes an op's result into its request. Returns 1 when the request goes on, else its status (0 or -errno). */
 static int account(troupe_ctx *ctx, struct tr_port *port, struct tr_file_request *request, int res)
 {
+    if (request->kind == TR_OP_READ && is_cancelled(request)) {
+        request->done = 0;
+        return -ECANCELED;
+    }
     if (res < 0)
         return res;
     request->done += (size_t)res;
@@ -256,11 +292,13 @@ void tr_file_op(troupe_ctx *ctx, struct tr_port *port, struct tr_op *op)
 {
     struct tr_file_request *request = tr_op_tag(op)->request;
     int res = op->res;
+    request->op = NULL;
     tr_op_put(op);
     int status = account(ctx, port, request, res);
     if (status == 1)
         return;
-    if (request->kind == TR_OP_FDATASYNC && status < 0)
+    bool not_made = status == -ECANCELED && is_cancelled(request);
+    if (request->kind == TR_OP_FDATASYNC && status < 0 && !not_made)
         port->file.failed = true;
     uint64_t serial = port->serial;
     if (request->kind == TR_OP_WRITE) {
@@ -272,7 +310,7 @@ void tr_file_op(troupe_ctx *ctx, struct tr_port *port, struct tr_op *op)
     deliver(ctx, port, request, status);
     /* Those that cannot be started fail in their turn. The handler may have closed the file, and with it the port. */
     while (port->serial == serial && port->open && !write_next(ctx, port)) {
-        int why = port->file.skipping ? -ECANCELED : -EAGAIN;
+        int why = port->file.skipping || is_cancelled(port->file.writes) ? -ECANCELED : -EAGAIN;
         struct tr_file_request *next = pop_write(port);
         port->file.skipping = port->file.writes != NULL;
         deliver(ctx, port, next, why);

@@ -3,61 +3,82 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "io/loop.h"
+#include "io/poison.h"
 #include "runtime/ask.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
+#include "runtime/hook.h"
+#include "runtime/memory.h"
 #include "runtime/port.h"
+#include "runtime/scope.h"
 #include "runtime/send.h"
 #include "runtime/timer.h"
+#include "runtime/watch.h"
+#include "sched/base/assert.h"
 
 #define DRAIN_NS TROUPE_MS(500) /* how long an orderly end waits for peers that do not read */
 
-struct tr_deferred {
-    struct tr_deferred *next;
-    void (*fn)(void *arg);
-    void *arg;
-};
+/* A larger state is freed between incarnations: fresh pages cost less than zeroing. */
+#define STATE_KEPT ((size_t)64 * 1024)
 
-struct tr_incarnation *tr_incarnation_of(troupe_ctx *ctx)
+/* As new; the owner keeps its memory. */
+static void init(struct tr_incarnation *inc)
 {
-    struct tr_incarnation *inc = ctx->cell->incarnation;
-    if (ctx->cell->closed)
-        return NULL; /* `crashed` runs: timers, asks and ports made now would outlive what owns them */
-    if (inc)
-        return inc;
-    inc = calloc(1, sizeof *inc);
-    if (!inc)
-        return NULL;
+    *inc = (struct tr_incarnation){.taken_fd = -1, .owner = inc->owner};
     tr_list_init(&inc->timers);
     tr_list_init(&inc->asks);
     tr_list_init(&inc->asks_forever);
+    tr_list_init(&inc->asks_cancelled);
+    tr_list_init(&inc->notices);
     tr_list_init(&inc->ports);
     tr_list_init(&inc->closing);
+    tr_list_init(&inc->watches);
+}
+
+struct tr_incarnation *tr_incarnation_even_closed(troupe_ctx *ctx)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    if (TR_LIKELY(inc != NULL))
+        return inc;
+    inc = tr_memory_alloc_zeroed(sizeof *inc);
+    if (!inc)
+        return NULL;
+    init(inc);
     ctx->cell->incarnation = inc;
     return inc;
 }
 
-int troupe_defer(troupe_ctx *ctx, void (*fn)(void *arg), void *arg)
+struct tr_incarnation *tr_incarnation_of(troupe_ctx *ctx)
 {
-    struct tr_incarnation *inc = tr_incarnation_of(ctx);
-    struct tr_deferred *deferred = inc ? malloc(sizeof *deferred) : NULL;
-    if (!deferred)
-        return -ENOMEM;
-    *deferred = (struct tr_deferred){inc->deferred, fn, arg};
-    inc->deferred = deferred;
-    return 0;
+    if (ctx->cell->closed)
+        return NULL; /* `crashed` runs: timers, asks and ports made now would outlive what owns them */
+    return tr_incarnation_even_closed(ctx);
 }
 
-static void run_deferred(struct tr_incarnation *inc)
+bool tr_incarnation_state(troupe_ctx *ctx)
 {
-    struct tr_deferred *deferred;
-    while ((deferred = inc->deferred)) {
-        inc->deferred = deferred->next;
-        deferred->fn(deferred->arg);
-        free(deferred);
-    }
+    struct tr_cell *cell = ctx->cell;
+    size_t size = cell->behavior->state_size;
+    if (size == 0)
+        return true;
+    if (cell->state)
+        TR_UNPOISON(cell->state, size);
+    else
+        cell->state = tr_memory_alloc_zeroed(size);
+    return cell->state != NULL;
+}
+
+bool tr_incarnation_fd_gone(troupe_ctx *ctx, int fd)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    if (!inc || fd < 0 || inc->taken_fd != fd)
+        return false;
+    inc->taken_fd = -1;
+    return true;
 }
 
 static void drop_kept(troupe_ctx *ctx, struct tr_incarnation *inc, int status)
@@ -92,6 +113,9 @@ void tr_incarnation_close(troupe_ctx *ctx, bool crashed)
         tr_port_abort_all(ctx, &inc->closing);
     tr_timer_cancel_all(ctx, &inc->timers);
     tr_ask_forget_all(ctx, inc);
+    tr_hook_drop_notices(ctx, inc);
+    tr_token_close(ctx);
+    tr_watch_forget_all(ctx, inc);
 }
 
 void tr_incarnation_drain_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
@@ -105,18 +129,63 @@ void tr_incarnation_drain_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
     tr_port_abort_all(ctx, &inc->closing);
 }
 
+/* Nothing but memory is left in it. */
+static void reset(troupe_ctx *ctx, struct tr_incarnation *inc)
+{
+    TR_ASSERT(!inc->kept && !inc->drain_alarm && !inc->ask_alarm && !inc->scope && tr_list_empty(&inc->ports) &&
+              tr_list_empty(&inc->closing) && tr_list_empty(&inc->timers) && tr_list_empty(&inc->watches));
+    tr_owner_reset(ctx, &inc->owner);
+    init(inc);
+}
+
+/* Zeroes it already here, so that it is done once; nobody may touch it before the next incarnation begins. */
+static void state_reset(struct tr_cell *cell)
+{
+    size_t size = cell->behavior->state_size;
+    if (!cell->state)
+        return;
+    TR_UNPOISON(cell->state, size);
+    if (size > STATE_KEPT) {
+        free(cell->state);
+        cell->state = NULL;
+        return;
+    }
+    memset(cell->state, 0, size);
+    TR_POISON(cell->state, size);
+}
+
+void tr_incarnation_drop_output(troupe_ctx *ctx)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    if (inc)
+        tr_port_abort_all(ctx, &inc->closing);
+}
+
 void tr_incarnation_release(troupe_ctx *ctx, int kept_status)
 {
-    struct tr_cell *cell = ctx->cell;
-    struct tr_incarnation *inc = cell->incarnation;
+    struct tr_incarnation *inc = ctx->cell->incarnation;
     if (inc) {
         if (inc->drain_alarm)
             tr_alarm_cancel(ctx, inc->drain_alarm);
+        inc->drain_alarm = NULL;
         drop_kept(ctx, inc, kept_status);
-        run_deferred(inc);
-        free(inc);
-        cell->incarnation = NULL;
+        tr_owner_release(ctx, &inc->owner);
+        if (inc->taken_fd >= 0)
+            close(inc->taken_fd);
+        reset(ctx, inc);
     }
+    state_reset(ctx->cell);
+}
+
+void tr_incarnation_free(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (cell->incarnation)
+        tr_owner_fini(&cell->incarnation->owner);
+    free(cell->incarnation);
+    cell->incarnation = NULL;
+    if (cell->state)
+        TR_UNPOISON(cell->state, cell->behavior->state_size);
     free(cell->state);
     cell->state = NULL;
 }

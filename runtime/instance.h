@@ -9,27 +9,36 @@
 #include <pthread.h>
 
 #include "runtime/cell.h"
+#include "runtime/crashlog.h"
 #include "runtime/log.h"
+#include "runtime/quarantine.h"
 #include "runtime/slab.h"
 #include "runtime/stats.h"
+#include "runtime/token.h"
 #include "sched/pool.h"
 
 struct tr_io;
 
 struct troupe_runtime {
-    troupe_options options; /* with the defaults filled in */
+    troupe_options options; /* with the defaults filled in; backtraces 0: none */
     struct tr_pool *pool;
     struct tr_io *io;
     struct tr_hooks hooks; /* io's, which the wrapped hooks call */
     troupe_ctx **contexts; /* one per worker */
     struct tr_slab slab;
     struct tr_cell_table cells;
+    struct tr_tokens tokens;
+    struct tr_quarantine quarantine;
     struct tr_log log;
+    struct tr_crashlog crashlog;
     struct tr_foreign_stats foreign; /* what threads without a context count */
     troupe_addr root;
-    int done_fd;         /* eventfd, readable once the root has ended */
-    int status;          /* what join returns; written at most once, by who moved status_set */
-    uint32_t status_set; /* 1: `status` was decided (troupe_stop_runtime, escalation); CAS */
+    bool faults; /* tr_fault_install was called */
+    int done_fd; /* eventfd, readable once the root has ended */
+    int stop_fd; /* eventfd, readable once the root was told to stop from outside, or by troupe_stop_runtime */
+    uint32_t stop_requested; /* 1: it was; CAS */
+    int status;              /* what join returns; written at most once, by who moved status_set */
+    uint32_t status_set;     /* 1: `status` was decided (troupe_stop_runtime, escalation); CAS */
 };
 
 #endif

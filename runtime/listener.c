@@ -35,14 +35,15 @@ void tr_listener_retry(troupe_ctx *ctx, struct tr_port *port)
 
 int troupe_listen(troupe_ctx *ctx, const troupe_listen_options *options, troupe_listener *out)
 {
-    struct tr_port *port = tr_port_open(ctx, TR_PORT_LISTENER);
-    if (!port)
-        return -ENOMEM;
+    struct tr_port *port;
+    int status = tr_port_open(ctx, TR_PORT_LISTENER, &port);
+    if (status < 0)
+        return status;
     port->listener = (struct tr_listener_port){.accepted = options->accepted};
     port->listener.fd = tr_socket_listen(options->host ? options->host : "127.0.0.1", options->port,
                                          options->backlog > 0 ? options->backlog : BACKLOG_DEFAULT);
     if (port->listener.fd < 0) {
-        int status = port->listener.fd;
+        status = port->listener.fd;
         tr_port_begin_close(ctx, port);
         tr_port_free_if_done(ctx, port);
         return status;
@@ -121,7 +122,7 @@ static void complain(troupe_ctx *ctx, struct tr_port *port, int res)
     if (port->listener.complained)
         return;
     port->listener.complained = true;
-    tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN,
+    tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "accept",
                 "%s#%u cannot accept: %s; connections wait in the backlog, tried again every 100 ms",
                 ctx->cell->behavior->name, ctx->cell->index, troupe_strerror(res));
 }

@@ -41,14 +41,14 @@ enum tr_push tr_mailbox_signal(struct tr_cell *cell, struct tr_signal *signal)
     return wake(cell);
 }
 
-enum tr_push tr_mailbox_control(struct tr_cell *cell, uint32_t generation, uint64_t bits)
+enum tr_push tr_mailbox_control(struct tr_cell *cell, uint32_t generation, uint64_t set, uint64_t clear)
 {
     uint64_t old = ck_pr_load_64(&cell->control_bits);
     ck_pr_fence_release();
     do {
         if ((uint32_t)(old >> 32) != generation)
             return TR_PUSH_CLOSED;
-    } while (!ck_pr_cas_64_value(&cell->control_bits, old, old | bits, &old));
+    } while (!ck_pr_cas_64_value(&cell->control_bits, old, (old & ~clear) | set, &old));
     return wake(cell);
 }
 
@@ -145,7 +145,7 @@ enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark)
     return TR_IDLE_BUSY;
 }
 
-troupe_msg *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark, struct tr_signal **signals)
+struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark)
 {
     uint32_t next_generation = cell->generation + 1;
     ck_pr_store_32(&cell->generation, next_generation);
@@ -158,8 +158,6 @@ troupe_msg *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark, struct
     if (top != cell->mark)
         append_until_mark(cell, top);
     *old_mark = mark_let_go(cell->mark);
-    *signals = signals_reverse(newest);
-    troupe_msg *rest = cell->fifo_head;
-    cell->mark = cell->fifo_head = cell->fifo_tail = NULL;
-    return rest;
+    cell->mark = NULL;
+    return signals_reverse(newest);
 }

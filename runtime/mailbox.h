@@ -70,8 +70,8 @@ static inline enum tr_push tr_mailbox_push(struct tr_cell *cell, troupe_msg *msg
 
 /* Never TR_PUSH_CLOSED for signals that the cell waits for (children, ops): it does not close before they came. */
 enum tr_push tr_mailbox_signal(struct tr_cell *cell, struct tr_signal *signal);
-/* Sets control bits if the slot still is of that generation. TR_PUSH_CLOSED: it is not. */
-enum tr_push tr_mailbox_control(struct tr_cell *cell, uint32_t generation, uint64_t bits);
+/* Sets and clears control bits if the slot still is of that generation. TR_PUSH_CLOSED: it is not. */
+enum tr_push tr_mailbox_control(struct tr_cell *cell, uint32_t generation, uint64_t set, uint64_t clear);
 
 /* --- the owner's --- */
 
@@ -113,9 +113,17 @@ enum tr_idling {
 /* Tries to go idle. *old_mark as in fetch, valid in both cases. */
 enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark);
 
-/* Closes both lanes and starts the slot's next generation. Returns the user messages that were never handled, oldest first,
- * linked by next; *old_mark is the handled mark, if any. The control lane must be empty but for alarms, which are returned in
- * *signals. */
-troupe_msg *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark, struct tr_signal **signals);
+/* A message that was popped last goes back to the front. */
+static inline void tr_mailbox_put_back(struct tr_cell *cell, troupe_msg *msg)
+{
+    msg->next = cell->fifo_head;
+    cell->fifo_head = msg;
+    if (!cell->fifo_tail)
+        cell->fifo_tail = msg;
+}
+
+/* Closes both lanes and starts the slot's next generation. The user messages that were never handled stay in the FIFO, to be
+ * popped; *old_mark is the handled mark, if any. The signals that came too late are returned, oldest first. */
+struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark);
 
 #endif

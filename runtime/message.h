@@ -17,7 +17,9 @@ enum {
     TR_MSG_STATUS = 4,  /* a reply without payload: `outcome` is its status, and its block was the ask's own */
     TR_MSG_HANDLED = 8, /* its receiver is done with it; freed (or turned into a status) when it stops to be the mark */
     TR_MSG_KEPT = 16,   /* on the incarnation's list of kept messages */
-    TR_MSG_LOCAL = 32,  /* built on the stack for an I/O event: it can be neither kept nor re-sent */
+    TR_MSG_RETRIED = 128, /* it crashed its handler and was put back: see redeliver.h */
+    TR_MSG_LOCAL = 32,    /* built on the stack for an I/O event: it can be neither kept nor re-sent */
+    TR_MSG_NEWS = 64,     /* a monitor's, until its receiver has taken it from the mailbox: see watch.h */
 };
 
 struct troupe_msg {

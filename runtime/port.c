@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/port.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include "io/loop.h"
 #include "runtime/context.h"
+#include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "runtime/timer.h"
@@ -15,12 +17,26 @@
 _Static_assert(offsetof(struct tr_port, serial) >= sizeof(struct tr_block), "the serial survives the free list");
 _Static_assert(sizeof(struct tr_op_tag) <= TR_OP_USER_SIZE, "the tag lives in the op");
 
-struct tr_port *tr_port_open(troupe_ctx *ctx, enum tr_port_kind kind)
+/* A file outlives its token, only its requests end with it. */
+static int begin_under(troupe_ctx *ctx, enum tr_port_kind kind, struct tr_port *port)
+{
+    if (kind != TR_PORT_FILE)
+        return tr_hook_under(ctx, TR_HOOK_PORT, port, &port->hook);
+    port->hook = NULL;
+    return tr_hook_forbidden(ctx) ? -ECANCELED : 0;
+}
+
+int tr_port_open(troupe_ctx *ctx, enum tr_port_kind kind, struct tr_port **out)
 {
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
     struct tr_port *port = inc ? tr_ctx_alloc(ctx, TR_CLASS_PORT) : NULL;
     if (!port)
-        return NULL;
+        return -ENOMEM;
+    int status = begin_under(ctx, kind, port);
+    if (status < 0) {
+        tr_ctx_free(ctx, TR_CLASS_PORT, port);
+        return status;
+    }
     port->kind = kind;
     port->open = true;
     port->dirty = false;
@@ -29,7 +45,8 @@ struct tr_port *tr_port_open(troupe_ctx *ctx, enum tr_port_kind kind)
     ck_pr_store_ptr(&port->cell, ctx->cell);
     tr_list_push_back(&inc->ports, &port->link);
     ctx->cell->ports++;
-    return port;
+    *out = port;
+    return 0;
 }
 
 struct tr_port *tr_port_find(troupe_ctx *ctx, void *ref, uint64_t generation, enum tr_port_kind kind)
@@ -65,6 +82,7 @@ bool tr_port_begin_close(troupe_ctx *ctx, struct tr_port *port)
     if (!port->open)
         return false;
     port->open = false;
+    tr_hook_drop(ctx, &port->hook);
     tr_list_remove(&port->link);
     tr_list_push_back(&ctx->cell->incarnation->closing, &port->link);
     if (port->retry) {
@@ -186,6 +204,23 @@ void tr_port_close_all(troupe_ctx *ctx, struct tr_list *ports)
             break;
         }
     }
+}
+
+void tr_port_cancelled(troupe_ctx *ctx, struct tr_port *port)
+{
+    port->hook = NULL;
+    switch (port->kind) {
+    case TR_PORT_LISTENER:
+        tr_listener_close(ctx, port);
+        return;
+    case TR_PORT_STREAM:
+        port->stream.cancelled = true;
+        tr_stream_port_close(ctx, port);
+        return;
+    case TR_PORT_FILE:
+        break;
+    }
+    TR_ASSERT(!"a file has no token");
 }
 
 bool tr_port_draining(const struct tr_list *closing)

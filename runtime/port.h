@@ -16,6 +16,7 @@
 
 struct tr_alarm;
 struct tr_timer_record;
+struct tr_token_hook;
 struct tr_file_request;
 
 enum tr_port_kind { TR_PORT_LISTENER, TR_PORT_STREAM, TR_PORT_FILE };
@@ -32,6 +33,7 @@ struct tr_listener_port {
 struct tr_stream_port {
     struct tr_stream stream;
     troupe_stream_options options;
+    bool cancelled; /* it closes because its token was cancelled */
 };
 
 struct tr_file_port {
@@ -55,6 +57,7 @@ struct tr_port {
     struct tr_list link; /* in incarnation->ports while open, then in incarnation->closing */
     struct tr_port *dirty_next;
     struct tr_timer_record *retry; /* armed while it waits to try again */
+    struct tr_token_hook *hook;    /* NULL: it was not opened under a token; a file never has one */
     union {
         struct tr_listener_port listener;
         struct tr_stream_port stream;
@@ -77,8 +80,8 @@ static inline struct tr_op_tag *tr_op_tag(struct tr_op *op)
 
 /* --- for the three kinds --- */
 
-/* A fresh port of the running actor, or NULL. */
-struct tr_port *tr_port_open(troupe_ctx *ctx, enum tr_port_kind kind);
+/* A fresh port of the running actor, begun under its token, if there is one. 0, -ENOMEM, -ECANCELED. */
+int tr_port_open(troupe_ctx *ctx, enum tr_port_kind kind, struct tr_port **out);
 /* The running actor's open port of that kind, or NULL: the handle is stale or somebody else's. */
 struct tr_port *tr_port_find(troupe_ctx *ctx, void *ref, uint64_t generation, enum tr_port_kind kind);
 /* Makes op's completion come to port. Between get and submit. */
@@ -111,6 +114,10 @@ void tr_file_event_done(troupe_ctx *ctx);
 
 /* A signal of kind TR_SIGNAL_OP arrived at the actor. */
 void tr_port_dispatch(troupe_ctx *ctx, struct tr_signal *signal);
+/* The token that a listener or stream was opened under is cancelled. */
+void tr_port_cancelled(troupe_ctx *ctx, struct tr_port *port);
+/* The same for a request of a file. */
+void tr_file_cancelled(struct tr_file_request *request);
 /* The time to try again has come. */
 void tr_port_retry(troupe_ctx *ctx, struct tr_alarm *alarm);
 /* The event being handled is over, by return or by panic: puts its op, closes an fd that nobody took. */

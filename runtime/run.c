@@ -9,25 +9,57 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "io/loop.h"
 #include "runtime/instance.h"
+#include "runtime/stop.h"
 
-/* Waits until the root has ended. The first SIGINT or SIGTERM stops the runtime in order; a second one ends the process at
- * once, for the person whose program does not stop. */
-static void wait_for_end(troupe_runtime *rt, int signal_fd)
+/* The first SIGINT or SIGTERM stops the runtime in order; a second one says who is in the way and ends the process at once,
+ * for the person whose program does not stop. */
+static void take_signal(troupe_runtime *rt, int signal_fd, bool *signalled)
 {
-    struct pollfd fds[2] = {{.fd = rt->done_fd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
-    for (bool stopping = false;;) {
-        if (poll(fds, 2, -1) < 0)
+    struct signalfd_siginfo info;
+    if (read(signal_fd, &info, sizeof info) != sizeof info)
+        return;
+    if (*signalled) {
+        tr_stop_report(rt);
+        _exit(128 + (int)info.ssi_signo);
+    }
+    *signalled = true;
+    troupe_runtime_request_stop(rt);
+}
+
+/* How long poll may wait, ms. */
+static int wait_ms(uint64_t until_ns)
+{
+    uint64_t now_ns = tr_loop_clock();
+    if (until_ns == TROUPE_FOREVER)
+        return -1;
+    uint64_t ms = until_ns > now_ns ? (until_ns - now_ns) / TROUPE_MS(1) + 1 : 0;
+    return ms > 1000000 ? 1000000 : (int)ms;
+}
+
+/* Waits until the root has ended: 0; or, once it was told to stop, at most the time-out: -ETIMEDOUT. */
+static int wait_for_end(troupe_runtime *rt, int signal_fd)
+{
+    struct pollfd fds[3] = {{.fd = rt->done_fd, .events = POLLIN},
+                            {.fd = signal_fd, .events = POLLIN},
+                            {.fd = rt->stop_fd, .events = POLLIN}};
+    uint64_t until_ns = TROUPE_FOREVER, limit_ns = rt->options.stop_timeout_ns;
+    bool signalled = false;
+    for (;;) {
+        int ready = poll(fds, 3, wait_ms(until_ns));
+        if (ready < 0)
             continue;
         if (fds[0].revents)
-            return;
-        struct signalfd_siginfo info;
-        if (!fds[1].revents || read(signal_fd, &info, sizeof info) != sizeof info)
-            continue;
-        if (stopping)
-            _exit(128 + (int)info.ssi_signo);
-        stopping = true;
-        troupe_runtime_stop(rt);
+            return 0;
+        if (fds[1].revents)
+            take_signal(rt, signal_fd, &signalled);
+        if (fds[2].revents) {
+            fds[2].fd = -1;
+            until_ns = limit_ns < TROUPE_FOREVER - tr_loop_clock() ? tr_loop_clock() + limit_ns : TROUPE_FOREVER;
+        }
+        if (ready == 0 && tr_loop_clock() >= until_ns)
+            return -ETIMEDOUT;
     }
 }
 
@@ -37,9 +69,11 @@ static int start_and_wait(const troupe_behavior *root, const void *args, const t
     int status = troupe_runtime_start(&rt, root, args, options, NULL);
     if (status < 0)
         return status;
-    if (signal_fd >= 0)
-        wait_for_end(rt, signal_fd);
-    return troupe_runtime_join(rt);
+    status = wait_for_end(rt, signal_fd);
+    if (status == 0)
+        return troupe_runtime_join(rt);
+    tr_stop_report(rt);
+    return status; /* its threads still run: nothing of it can be freed */
 }
 
 int troupe_run(const troupe_behavior *root, const void *args, const troupe_options *options)

@@ -4,7 +4,6 @@
 #include <troupe/runtime.h>
 
 #include <errno.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +14,15 @@
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/alarm.h"
+#include "runtime/backtrace.h"
 #include "runtime/context.h"
+#include "runtime/fault.h"
 #include "runtime/instance.h"
-#include "runtime/mailbox.h"
 #include "runtime/root.h"
 #include "runtime/send.h"
 #include "runtime/spawn.h"
+#include "runtime/stop.h"
+#include "runtime/sweep.h"
 #include "sched/base/assert.h"
 
 /* --- hooks: io's, with the reaping of cancelled alarms before each look at the wheel --- */
@@ -30,9 +32,14 @@ static int attach_hook(void *arg, struct tr_worker *worker, void **io_out)
     struct troupe_runtime *rt = arg;
     troupe_ctx *ctx = rt->contexts[tr_worker_index(worker)];
     void *loop;
-    int status = rt->hooks.attach(rt->hooks.arg, worker, &loop);
+    int status = rt->faults ? tr_fault_attach(&ctx->fault_site) : 0;
     if (status < 0)
         return status;
+    status = rt->hooks.attach(rt->hooks.arg, worker, &loop);
+    if (status < 0) {
+        tr_fault_detach(&ctx->fault_site);
+        return status;
+    }
     ctx->worker = worker;
     tr_worker_set_user(worker, ctx);
     ck_pr_fence_store();
@@ -46,6 +53,7 @@ static void detach_hook(void *io)
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
     ctx->rt->hooks.detach(ctx->loop);
+    tr_fault_detach(&ctx->fault_site);
 }
 
 static unsigned poll_hook(void *io)
@@ -90,6 +98,16 @@ static uint64_t random_hook(void *io)
     return ctx->rt->hooks.random(ctx->loop);
 }
 
+/* Nearly every runnable is an actor. */
+static void run_hook(void *arg, struct tr_worker *worker, struct tr_runnable *runnable)
+{
+    struct troupe_runtime *rt = arg;
+    if (TR_UNLIKELY(runnable == &rt->tokens.runnable))
+        tr_sweep_step(tr_worker_user(worker));
+    else
+        tr_actor_run(rt, worker, runnable);
+}
+
 static struct tr_hooks wrapped_hooks(struct troupe_runtime *rt)
 {
     return (struct tr_hooks){
@@ -131,8 +149,17 @@ static troupe_options with_defaults(const troupe_options *given)
         o.batch = 64;
     if (o.batch_ns == 0)
         o.batch_ns = TROUPE_US(100);
+    if (o.stop_timeout_ns == 0)
+        o.stop_timeout_ns = TROUPE_FOREVER;
     if (o.spin_ns == 0)
         o.spin_ns = TROUPE_US(15);
+    if (o.quarantine_max == 0)
+        o.quarantine_max = 1024;
+    if (o.crashes_kept == 0)
+        o.crashes_kept = 64;
+    if (o.crashes_kept > TR_CRASHES_MAX)
+        o.crashes_kept = TR_CRASHES_MAX;
+    o.backtraces = o.backtraces == TROUPE_NO_BACKTRACES ? 0 : o.backtraces == 0 ? 10 : o.backtraces;
     return o;
 }
 
@@ -164,19 +191,29 @@ static int contexts_make(struct troupe_runtime *rt)
 
 static void runtime_free(struct troupe_runtime *rt)
 {
+    tr_tokens_fini(rt);
     if (rt->pool)
         tr_pool_destroy(rt->pool);
     if (rt->io)
         tr_io_destroy(rt->io);
+    if (rt->faults)
+        tr_fault_uninstall();
     if (rt->contexts)
-        for (unsigned i = 0; i < rt->options.workers; i++)
+        for (unsigned i = 0; i < rt->options.workers; i++) {
+            if (rt->contexts[i])
+                tr_arena_fini(&rt->contexts[i]->scratch);
             free(rt->contexts[i]);
+        }
     free(rt->contexts);
     tr_cell_table_fini(&rt->cells);
     tr_slab_fini(&rt->slab);
+    tr_crashlog_fini(&rt->crashlog);
+    tr_quarantine_fini(&rt->quarantine);
     tr_log_fini(&rt->log);
     if (rt->done_fd >= 0)
         close(rt->done_fd);
+    if (rt->stop_fd >= 0)
+        close(rt->stop_fd);
     free(rt);
 }
 
@@ -185,7 +222,7 @@ static int io_and_pool_make(struct troupe_runtime *rt)
     char why[512];
     int status = tr_io_create(&rt->io, rt->options.workers, NULL, why, sizeof why);
     if (status < 0) {
-        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start: %s", why);
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start: %s", why);
         return status;
     }
     rt->hooks = tr_io_hooks(rt->io);
@@ -194,7 +231,7 @@ static int io_and_pool_make(struct troupe_runtime *rt)
         .workers = rt->options.workers,
         .spin_ns = rt->options.spin_ns,
         .name = rt->options.name,
-        .run = tr_actor_run,
+        .run = run_hook,
         .arg = rt,
     };
     return tr_pool_create(&rt->pool, &pool, &hooks);
@@ -207,18 +244,29 @@ static int runtime_make(struct troupe_runtime **out, const troupe_options *optio
         return -ENOMEM;
     rt->options = with_defaults(options);
     rt->done_fd = eventfd(0, EFD_CLOEXEC);
-    tr_log_init(&rt->log, rt->options.log, rt->options.log_arg, rt->options.log_level);
+    rt->stop_fd = eventfd(0, EFD_CLOEXEC);
+    tr_log_init(&rt->log, rt->options.log, rt->options.log_arg, rt->options.log_level, rt->options.name);
     tr_slab_init(&rt->slab);
-    int status = rt->options.workers > TR_WORKERS_MAX ? -EINVAL : rt->done_fd < 0 ? -errno : 0;
+    tr_tokens_init(rt);
+    tr_quarantine_init(&rt->quarantine, rt->options.quarantine_max);
+    if (rt->options.backtraces > 0)
+        tr_backtrace_prewarm();
+    int status = rt->options.workers > TR_WORKERS_MAX ? -EINVAL : rt->done_fd < 0 || rt->stop_fd < 0 ? -errno : 0;
     if (status == -EINVAL)
-        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start: %u workers are more than %d", rt->options.workers,
-                    TROUPE_WORKERS_MAX);
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start: %u workers are more than %d",
+                    rt->options.workers, TROUPE_WORKERS_MAX);
+    if (status == 0)
+        status = tr_crashlog_init(&rt->crashlog, rt->options.crashes_kept);
     if (status == 0)
         status = tr_cell_table_init(&rt->cells, cells_for(&rt->options));
     if (status == 0)
         status = contexts_make(rt);
     if (status == 0)
         status = io_and_pool_make(rt);
+    if (status == 0 && rt->options.recover_faults) {
+        tr_fault_install(&rt->log);
+        rt->faults = true;
+    }
     if (status < 0) {
         runtime_free(rt);
         return status;
@@ -234,13 +282,13 @@ int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, cons
     int status = runtime_make(&rt, options);
     if (status < 0)
         return status;
-    struct tr_cell *cell = tr_spawn(rt->contexts[0], NULL, root, args, NULL);
+    struct tr_cell *cell = tr_spawn_root(rt->contexts[0], root, args);
     unsigned failed = 0;
     status = cell ? tr_pool_start(rt->pool, &failed) : -ENOMEM;
     if (status < 0) {
         char why[512];
         tr_diagnose(status, why, sizeof why);
-        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "cannot start worker %u: %s", failed, why);
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start worker %u: %s", failed, why);
         if (cell)
             free(cell->args);
         runtime_free(rt);
@@ -249,25 +297,11 @@ int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, cons
     rt->root = tr_cell_addr(cell);
     if (root_addr)
         *root_addr = rt->root;
-    tr_log_line(&rt->log, TROUPE_LOG_INFO, "%u workers, I/O by %s", rt->options.workers, tr_io_describe(rt->io));
+    tr_log_line(&rt->log, TROUPE_LOG_INFO, "start", "%u workers, I/O by %s", rt->options.workers,
+                tr_io_describe(rt->io));
     *out = rt;
     tr_pool_schedule(rt->pool, &cell->runnable);
     return 0;
-}
-
-void troupe_runtime_stop(troupe_runtime *rt)
-{
-    struct tr_cell *cell = tr_cell_find(&rt->cells, rt->root);
-    if (tr_mailbox_control(cell, tr_addr_generation(rt->root), TR_CONTROL_STOP) == TR_PUSH_WAKE)
-        tr_ctx_wake(rt, cell);
-}
-
-void troupe_stop_runtime(troupe_ctx *ctx, int status)
-{
-    struct troupe_runtime *rt = ctx->rt;
-    if (ck_pr_cas_32(&rt->status_set, 0, 1))
-        rt->status = status;
-    troupe_runtime_stop(rt);
 }
 
 void tr_root_escalated(troupe_ctx *ctx, const troupe_crash *crash)
@@ -275,7 +309,7 @@ void tr_root_escalated(troupe_ctx *ctx, const troupe_crash *crash)
     struct troupe_runtime *rt = ctx->rt;
     if (ck_pr_cas_32(&rt->status_set, 0, 1))
         rt->status = 1;
-    tr_log_line(&rt->log, TROUPE_LOG_ERROR,
+    tr_log_line(&rt->log, TROUPE_LOG_ERROR, "stop",
                 "the root %s crashed too often and nobody is above it, the runtime stops: %s", crash->behavior,
                 crash->text);
 }
@@ -283,6 +317,7 @@ void tr_root_escalated(troupe_ctx *ctx, const troupe_crash *crash)
 void tr_root_ended(troupe_ctx *ctx)
 {
     struct troupe_runtime *rt = ctx->rt;
+    tr_sweep_end(rt);
     tr_pool_stop(rt->pool);
     uint64_t one = 1;
     TR_ASSERT(write(rt->done_fd, &one, sizeof one) == sizeof one);
@@ -290,9 +325,7 @@ void tr_root_ended(troupe_ctx *ctx)
 
 int troupe_runtime_join(troupe_runtime *rt)
 {
-    struct pollfd done = {.fd = rt->done_fd, .events = POLLIN};
-    while (poll(&done, 1, -1) < 0)
-        TR_ASSERT(errno == EINTR);
+    tr_stop_wait(rt, TROUPE_FOREVER);
     tr_pool_join(rt->pool);
     int status = rt->status;
     runtime_free(rt);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A control signal: a node embedded in the thing it speaks of (a child's cell, an alarm, an I/O op), so that sending one
  * needs no memory and cannot fail. Owned by that thing; in the receiver's control lane between push and dispatch.
- * Only alarms may outlive their receiver; those find nothing of theirs in the cell's next actor and are freed.
+ * Only alarms, monitors and hooks may outlive their receiver; those find nothing of theirs in the cell's next actor and are freed.
  * It is not a message: users never see it. */
 #ifndef TR_RUNTIME_SIGNAL_H
 #define TR_RUNTIME_SIGNAL_H
@@ -9,13 +9,19 @@
 #include <stdint.h>
 
 enum tr_signal_kind {
-    TR_SIGNAL_CHILD_EXITED,    /* embedded in the child's cell; the parent frees the slot */
-    TR_SIGNAL_CHILD_ESCALATED, /* embedded in the child's cell; the child waits for the verdict */
-    TR_SIGNAL_ALARM,           /* embedded in an alarm: the deadline of asks */
-    TR_SIGNAL_TIMER,           /* embedded in an alarm: a user's timer */
-    TR_SIGNAL_RETRY,           /* embedded in an alarm: a port tries again what it had no op or descriptor for */
-    TR_SIGNAL_DRAIN,           /* embedded in an alarm: an ending actor's last output has had its time */
-    TR_SIGNAL_OP,              /* embedded in an op of one of the actor's ports: it is done */
+    TR_SIGNAL_CHILD,        /* embedded in a child's cell, which says what its news are: see family.h */
+    TR_SIGNAL_ALARM,        /* embedded in an alarm: the deadline of asks */
+    TR_SIGNAL_TIMER,        /* embedded in an alarm: a user's timer */
+    TR_SIGNAL_RETRY,        /* embedded in an alarm: a port tries again what it had no op or descriptor for */
+    TR_SIGNAL_DRAIN,        /* embedded in an alarm: an ending actor's last output has had its time */
+    TR_SIGNAL_REST,         /* embedded in an alarm: a back-off is over */
+    TR_SIGNAL_SHUTDOWN,     /* embedded in an alarm: the first of the children's shutdown times is up */
+    TR_SIGNAL_KILL,         /* embedded in an alarm: the time of troupe_stop_within is up */
+    TR_SIGNAL_CANCEL,       /* embedded in a hook: a token was cancelled */
+    TR_SIGNAL_OP,           /* embedded in an op of one of the actor's ports: it is done */
+    TR_SIGNAL_WATCH_ADD,    /* embedded in a monitor: somebody wants to know of this actor's end */
+    TR_SIGNAL_WATCH_CANCEL, /* embedded in a monitor: no longer, or a linked watcher crashed */
+    TR_SIGNAL_LINK,         /* embedded in a monitor: an actor that this one is linked to has crashed or ended */
 };
 
 struct tr_signal {

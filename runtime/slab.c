@@ -6,8 +6,11 @@
 
 #include "io/poison.h"
 #include "runtime/ask.h"
+#include "runtime/hook.h"
 #include "runtime/port.h"
 #include "runtime/timer.h"
+#include "runtime/token.h"
+#include "runtime/watch.h"
 #include "sched/base/assert.h"
 
 #define CHUNK_SIZE ((size_t)64 * 1024)
@@ -23,6 +26,10 @@ static const size_t class_size[TR_CLASS_COUNT] = {
     [TR_CLASS_ASK] = ROUND_UP(sizeof(struct tr_ask)),
     [TR_CLASS_TIMER] = ROUND_UP(sizeof(struct tr_timer_record)),
     [TR_CLASS_PORT] = ROUND_UP(sizeof(struct tr_port)),
+    [TR_CLASS_TOKEN] = ROUND_UP(sizeof(struct tr_token)),
+    [TR_CLASS_HOOK] = ROUND_UP(sizeof(struct tr_token_hook)),
+    [TR_CLASS_WATCH] = ROUND_UP(sizeof(struct tr_watch)),
+    [TR_CLASS_MONITOR] = ROUND_UP(sizeof(struct tr_monitor)),
 };
 
 size_t tr_class_size(enum tr_class class)

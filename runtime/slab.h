@@ -25,6 +25,10 @@ enum tr_class {
     TR_CLASS_ASK,
     TR_CLASS_TIMER,
     TR_CLASS_PORT,
+    TR_CLASS_TOKEN,
+    TR_CLASS_HOOK,
+    TR_CLASS_WATCH,
+    TR_CLASS_MONITOR,
     TR_CLASS_COUNT,
     TR_CLASS_HEAP = 255 /* not from the slab: malloc */
 };

@@ -1,120 +1,133 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/spawn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/context.h"
+#include "runtime/family.h"
+#include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/policy.h"
 #include "sched/base/assert.h"
 
-#define DEFAULT_RESTARTS 3
-#define DEFAULT_WINDOW TROUPE_SEC(5)
-
-static void supervise_as(struct tr_cell *cell, const troupe_supervision *s)
+static size_t supervision_offset(const troupe_behavior *behavior)
 {
-    TR_ASSERT(s->restarts <= TROUPE_RESTARTS_MAX || s->restarts == TROUPE_RESTARTS_NONE);
-    cell->restart = (uint8_t)s->restart;
-    cell->restarts_max = s->restarts == 0 ? DEFAULT_RESTARTS : s->restarts == TROUPE_RESTARTS_NONE ? 0 : s->restarts;
-    cell->window_ns = s->window_ns ? s->window_ns : DEFAULT_WINDOW;
+    return (behavior->args_size + 15) & ~(size_t)15;
+}
+
+void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision)
+{
+    size_t size = behavior->args_size;
+    if (supervision)
+        size = supervision_offset(behavior) + sizeof *supervision;
+    char *block = size ? calloc(1, size) : NULL;
+    if (!block)
+        return NULL;
+    if (args && behavior->args_size)
+        memcpy(block, args, behavior->args_size);
+    if (supervision)
+        memcpy(block + supervision_offset(behavior), supervision, sizeof *supervision);
+    return block;
+}
+
+static const troupe_supervision *policy_of(const struct tr_spawn_request *request)
+{
+    if (!request->has_supervision)
+        return &request->behavior->supervision;
+    return (const void *)((const char *)request->args + supervision_offset(request->behavior));
 }
 
 /* A slot's owner fields as a new actor needs them. */
-static void fill(struct tr_cell *cell, struct tr_cell *parent, const troupe_behavior *behavior, void *args)
+static void fill(struct tr_cell *cell, struct tr_cell *parent, const struct tr_spawn_request *request)
 {
-    cell->behavior = behavior;
-    cell->args = args;
-    cell->parent = parent;
-    cell->life = TR_LIFE_STARTING;
+    cell->behavior = request->behavior;
+    ck_pr_store_ptr(&cell->parent, parent);
+    cell->policy = policy_of(request);
+    cell->args = request->args;
+    cell->place = request->place;
+    ck_pr_store_8(&cell->life, request->unborn ? TR_LIFE_WAITING : TR_LIFE_STARTING);
+    cell->unborn = request->unborn;
+    cell->held = 0;
+    cell->reason = TROUPE_REASON_NORMAL;
+    cell->calls_crashed = cell->calls_stopped = cell->crashed = cell->forced = cell->closed = false;
+    cell->announces_restart = cell->regroup = cell->final = cell->buried = false;
+    cell->announces_up = request->announces_up;
     cell->incarnation_nr = 1;
     cell->restarts_total = cell->children_count = cell->ports = 0;
-    cell->held = cell->calls_crashed = cell->calls_stopped = cell->crashed = cell->closed = cell->announces_restart =
-        false;
-    cell->reason = TROUPE_REASON_NORMAL;
-    cell->gift_fd = -1;
-    cell->state = NULL;
-    cell->incarnation = NULL;
+    cell->gift_fd = request->gift_fd;
     cell->signals = NULL;
-    cell->crash = NULL;
-    tr_list_init(&cell->children);
-    tr_list_init(&cell->siblings);
+    cell->watchers = NULL;
+    cell->stopped_token = NULL;
+    cell->news = 0;
+    cell->born = cell->generation;
+    cell->in_group = cell->awaited = cell->told_to_end = cell->killed_late = cell->replaced = false;
+    TR_ASSERT(!cell->state && !cell->incarnation && !cell->recovery && !cell->family);
 }
 
-struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const troupe_behavior *behavior, const void *args,
-                         const troupe_spawn_options *options)
+/* Mistakes in a behavior are the programmer's, and found at its first spawn. */
+static void refuse_faulty(const troupe_behavior *behavior, const troupe_supervision *policy)
 {
-    TR_ASSERT(behavior && behavior->name);
-    void *copy = NULL;
-    if (behavior->args_size) {
-        TR_ASSERT(args);
-        copy = malloc(behavior->args_size);
-        if (!copy)
-            return NULL;
-        memcpy(copy, args, behavior->args_size);
-    }
+    const char *fault = !behavior->name ? "a behavior needs a name" : tr_policy_fault(policy);
+    if (!fault)
+        fault = tr_policy_children_fault(&behavior->children);
+    if (!fault)
+        return;
+    fprintf(stderr, "troupe: behavior %s: %s\n", behavior->name ? behavior->name : "(without a name)", fault);
+    abort();
+}
+
+struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct tr_spawn_request *request)
+{
+    refuse_faulty(request->behavior, policy_of(request));
     struct tr_cell *cell = tr_cell_get(&ctx->rt->cells, &ctx->slots);
-    if (!cell) {
-        free(copy);
+    if (!cell)
         return NULL;
-    }
-    fill(cell, parent, behavior, copy);
-    supervise_as(cell, options && options->supervision ? options->supervision : &behavior->supervision);
-    if (options && options->has_fd)
-        cell->gift_fd = options->fd;
-    if (parent) {
-        tr_list_push_back(&parent->children, &cell->siblings);
-        parent->children_count++;
+    fill(cell, parent, request);
+    if (parent && !tr_family_adopt(ctx, cell)) {
+        tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
+        return NULL;
     }
     tr_stat_add(&ctx->stats.spawns, 1);
     tr_mailbox_open(cell);
     return cell;
 }
 
+struct tr_cell *tr_spawn_root(troupe_ctx *ctx, const troupe_behavior *behavior, const void *args)
+{
+    struct tr_spawn_request request = {.behavior = behavior, .place = TR_PLACE_DYNAMIC, .gift_fd = -1};
+    if (behavior->args_size && !(request.args = tr_spawn_args(behavior, args, NULL)))
+        return NULL;
+    struct tr_cell *cell = tr_spawn(ctx, NULL, &request);
+    if (!cell)
+        free(request.args);
+    return cell;
+}
+
 troupe_addr troupe_spawn(troupe_ctx *ctx, const troupe_behavior *behavior, const void *args,
                          const troupe_spawn_options *options)
 {
-    enum tr_life life = ctx->cell->life;
+    enum tr_life life = (enum tr_life)ctx->cell->life;
     if (life != TR_LIFE_RUNNING && life != TR_LIFE_STARTING)
         return (troupe_addr){0}; /* it is stopping: a child would come too late to be stopped */
-    struct tr_cell *cell = tr_spawn(ctx, ctx->cell, behavior, args, options);
-    if (!cell)
+    const troupe_supervision *supervision = options ? options->supervision : NULL;
+    struct tr_spawn_request request = {
+        .behavior = behavior,
+        .args = tr_spawn_args(behavior, args, supervision),
+        .has_supervision = supervision != NULL,
+        .place = TR_PLACE_DYNAMIC,
+        .gift_fd = options && options->has_fd ? options->fd : -1,
+    };
+    if (!request.args && (behavior->args_size || supervision))
         return (troupe_addr){0};
+    struct tr_cell *cell = tr_spawn(ctx, ctx->cell, &request);
+    if (!cell) {
+        free(request.args);
+        return (troupe_addr){0};
+    }
+    tr_incarnation_fd_gone(ctx, request.gift_fd); /* it may be one that this actor had from its own parent */
     troupe_addr addr = tr_cell_addr(cell);
     tr_pool_schedule(ctx->rt->pool, &cell->runnable);
     return addr;
-}
-
-troupe_addr troupe_self(const troupe_ctx *ctx)
-{
-    return tr_cell_addr(ctx->cell);
-}
-
-troupe_addr troupe_parent(const troupe_ctx *ctx)
-{
-    return ctx->cell->parent ? tr_cell_addr(ctx->cell->parent) : (troupe_addr){0};
-}
-
-unsigned troupe_incarnation(const troupe_ctx *ctx)
-{
-    return ctx->cell->incarnation_nr;
-}
-
-void troupe_hold(troupe_ctx *ctx)
-{
-    ctx->cell->held = true;
-}
-
-void troupe_resume(troupe_ctx *ctx)
-{
-    ctx->cell->held = false;
-}
-
-uint64_t troupe_now(const troupe_ctx *ctx)
-{
-    return ctx->now_ns;
-}
-
-troupe_runtime *troupe_ctx_runtime(const troupe_ctx *ctx)
-{
-    return ctx->rt;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making actors: takes a free cell and fills it. Owns nothing: the cell is the pool's once it is scheduled. Called on the
- * worker of ctx, and for the root by the thread that starts the runtime.
- * It does not start them: the first activation does, as the state machine says. */
+/* Making actors: fills a cell and opens its mailbox. On the worker that runs the parent (or, for the root, before any worker
+ * runs). The caller schedules the cell.
+ * Starting the incarnation is supervise.c's, on the worker that runs the new actor. */
 #ifndef TR_RUNTIME_SPAWN_H
 #define TR_RUNTIME_SPAWN_H
 
@@ -9,9 +9,22 @@
 
 struct tr_cell;
 
-/* A filled cell, its mailbox open, not yet scheduled; NULL: exhausted. parent: NULL for the root. The
- * caller schedules cell->runnable. */
-struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const troupe_behavior *behavior, const void *args,
-                         const troupe_spawn_options *options);
+struct tr_spawn_request {
+    const troupe_behavior *behavior;
+    void *args;           /* from tr_spawn_args: the actor's if it is made, else still the caller's */
+    bool has_supervision; /* args holds one */
+    bool announces_up;    /* its parent waits for it */
+    bool unborn;          /* it waits for its parent's word, as its group does */
+    uint16_t place;       /* or TR_PLACE_DYNAMIC */
+    int gift_fd;          /* -1: none */
+};
+
+/* One block: behavior->args_size bytes, copied from args (zeroed if that is NULL), and a copy of supervision behind them if there
+ * is one. NULL: out of memory, or there is nothing to keep. From malloc. */
+void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision);
+/* NULL: out of memory or of actors. */
+struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct tr_spawn_request *request);
+/* The first actor. */
+struct tr_cell *tr_spawn_root(troupe_ctx *ctx, const troupe_behavior *behavior, const void *args);
 
 #endif

@@ -15,7 +15,10 @@ static void add_context(troupe_stats *out, const troupe_ctx *ctx)
     out->messages_handled += ck_pr_load_64(&s->messages_handled);
     out->crashes += ck_pr_load_64(&s->crashes);
     out->restarts += ck_pr_load_64(&s->restarts);
+    out->kills += ck_pr_load_64(&s->kills);
     out->escalations += ck_pr_load_64(&s->escalations);
+    out->faults_recovered += ck_pr_load_64(&s->faults_recovered);
+    out->cleanup_panics += ck_pr_load_64(&s->cleanup_panics);
     for (unsigned i = 0; i < TROUPE_DEAD_COUNT; i++)
         out->dead_letters[i] += ck_pr_load_64(&s->dead_letters[i]);
     uint64_t high = ck_pr_load_64(&s->mailbox_high_water);

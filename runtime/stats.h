@@ -12,7 +12,9 @@
 struct tr_stats {
     uint64_t spawns, stops;
     uint64_t messages_handled;
-    uint64_t crashes, restarts, escalations;
+    uint64_t crashes, restarts, escalations, kills;
+    uint64_t cleanup_panics;
+    uint64_t faults_recovered;
     uint64_t mailbox_high_water;
     uint64_t dead_letters[TROUPE_DEAD_COUNT];
 };

@@ -7,6 +7,7 @@
 #include "io/socket.h"
 #include "runtime/actor.h"
 #include "runtime/context.h"
+#include "runtime/incarnation.h"
 #include "runtime/port.h"
 
 static void bind_op(struct tr_op *op, void *port)
@@ -17,19 +18,33 @@ static void bind_op(struct tr_op *op, void *port)
 int troupe_take_fd(troupe_ctx *ctx)
 {
     int fd = ctx->cell->gift_fd;
+    if (fd < 0)
+        return -EBADF;
+    struct tr_incarnation *inc = tr_incarnation_of(ctx);
+    if (!inc)
+        return -ENOMEM;
     ctx->cell->gift_fd = -1;
-    return fd >= 0 ? fd : -EBADF;
+    inc->taken_fd = fd;
+    return fd;
+}
+
+bool troupe_disown_fd(troupe_ctx *ctx, int fd)
+{
+    return tr_incarnation_fd_gone(ctx, fd);
 }
 
 int troupe_stream_adopt(troupe_ctx *ctx, int fd, const troupe_stream_options *options, troupe_stream *out)
 {
     if (fd < 0)
         return -EBADF;
-    struct tr_port *port = tr_port_open(ctx, TR_PORT_STREAM);
-    if (!port)
-        return -ENOMEM;
+    struct tr_port *port;
+    int status = tr_port_open(ctx, TR_PORT_STREAM, &port);
+    if (status < 0)
+        return status;
+    tr_incarnation_fd_gone(ctx, fd);
     struct tr_stream_port *sp = &port->stream;
     sp->options = *options;
+    sp->cancelled = false;
     tr_stream_init(&sp->stream, fd, tr_port_op_done, tr_port_op_done, options->high_water, options->low_water);
     sp->stream.bind = bind_op;
     sp->stream.bind_arg = port;
@@ -100,10 +115,10 @@ static void settle(troupe_ctx *ctx, struct tr_port *port)
         return;
     bool tell = sp->options.wants_closed;
     unsigned kind = sp->options.closed;
-    troupe_stream stream = {port, port->serial};
+    troupe_closed closed = {.stream = {port, port->serial}, .status = sp->cancelled ? -ECANCELED : 0};
     tr_port_free_if_done(ctx, port);
     if (tell)
-        tr_actor_event(ctx, kind, &stream, sizeof stream);
+        tr_actor_event(ctx, kind, &closed, sizeof closed);
 }
 
 void tr_stream_port_close(troupe_ctx *ctx, struct tr_port *port)

@@ -2,212 +2,222 @@
 #include "runtime/supervise.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/ask.h"
+#include "runtime/burial.h"
 #include "runtime/context.h"
-#include "runtime/deadletter.h"
+#include "runtime/family.h"
+#include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/order.h"
+#include "runtime/owner.h"
+#include "runtime/policy.h"
 #include "runtime/port.h"
+#include "runtime/recovery.h"
+#include "runtime/redeliver.h"
 #include "runtime/root.h"
-#include "runtime/send.h"
+#include "runtime/scope.h"
 #include "runtime/timer.h"
+#include "runtime/watch.h"
 #include "sched/base/assert.h"
 
-/* --- the record of a crash --- */
-
-/* A crash as kept in the cell: the public record and the memory of its text. */
-struct tr_crash {
-    troupe_crash public;
-    char text[TR_PANIC_TEXT];
-};
-
-/* The crash as it was recorded, or what stands for it when there was no memory for the record. */
-static const troupe_crash *last_crash(const struct tr_cell *cell)
+static enum tr_life life_of(const struct tr_cell *cell)
 {
-    static const troupe_crash lost = {
-        .behavior = "(an actor)", .text = "(out of memory for the crash record)", .file = "", .handler = "?"};
-    return cell->crash ? &cell->crash->public : &lost;
+    return (enum tr_life)cell->life;
 }
 
-/* Fills the crash record; the last one is replaced. Out of memory loses the text, not the crash. */
-static void record_crash(troupe_ctx *ctx)
+static const char *name_of(const struct tr_cell *cell)
 {
-    struct tr_cell *cell = ctx->cell;
-    if (!cell->crash)
-        cell->crash = malloc(sizeof *cell->crash);
-    struct tr_crash *crash = cell->crash;
-    if (!crash)
-        return;
-    memcpy(crash->text, ctx->panic.text, sizeof crash->text);
-    crash->public = (troupe_crash){
-        .actor = tr_cell_addr(cell),
-        .behavior = cell->behavior->name,
-        .text = crash->text,
-        .file = ctx->panic.file ? ctx->panic.file : "",
-        .line = ctx->panic.line,
-        .status = ctx->panic.status,
-        .handler = ctx->handler ? ctx->handler : "",
-        .incarnation = cell->incarnation_nr,
-        .restarts = tr_window_count(&cell->window, cell->restarts_max, cell->window_ns, tr_loop_clock()),
-    };
-}
-
-static void log_crash(troupe_ctx *ctx, const char *consequence)
-{
-    const struct tr_cell *cell = ctx->cell;
-    const troupe_crash *crash = last_crash(cell);
-    char where[128] = "";
-    if (crash->file[0])
-        snprintf(where, sizeof where, " at %s:%u", crash->file, crash->line);
-    tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "%s#%u crashed in %s: %s%s: %s", cell->behavior->name, cell->index,
-                crash->handler, crash->text, where, consequence);
+    return cell->behavior->name;
 }
 
 /* --- what moves do --- */
 
-/* The running actor's or a child's of it. The child may be ending: its slot is not reused before its parent gives it back, so
- * bits that hit the next generation are gone when that begins. */
-static void control(troupe_ctx *ctx, struct tr_cell *cell, uint64_t bits)
-{
-    if (tr_mailbox_control(cell, ck_pr_load_32(&cell->generation), bits) == TR_PUSH_WAKE)
-        tr_ctx_wake(ctx->rt, cell);
-}
-
-static void stop_children(troupe_ctx *ctx)
-{
-    struct tr_list *children = &ctx->cell->children;
-    for (struct tr_list *link = children->next; link != children; link = link->next)
-        control(ctx, TR_CONTAINER_OF(link, struct tr_cell, siblings), TR_CONTROL_STOP);
-}
-
 static void reincarnate(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
+    if (cell->unborn) {
+        cell->unborn = cell->regroup = false;
+        return; /* its first incarnation */
+    }
+    tr_watch_restarted(ctx, cell->crashed ? TROUPE_REASON_CRASHED : TROUPE_REASON_NORMAL, cell->incarnation_nr);
+    tr_family_reset(ctx);
     cell->incarnation_nr++;
     cell->restarts_total++;
     cell->announces_restart = true;
-    cell->held = cell->crashed = cell->closed = false;
+    cell->crashed = cell->forced = cell->closed = cell->regroup = false;
+    cell->held &= TR_HELD_SUSPENDED;
+    if (cell->recovery)
+        cell->recovery->started_ns = cell->recovery->delay_ns = 0;
     tr_stat_add(&ctx->stats.restarts, 1);
+}
+
+/* The back-off; without memory for its alarm the actor restarts at once. */
+static void rest(troupe_ctx *ctx)
+{
+    struct tr_recovery *recovery = ctx->cell->recovery;
+    struct tr_timer_record *record = tr_timer_record_get(ctx);
+    if (!record) {
+        tr_order(ctx, ctx->cell, TR_CONTROL_RESTED);
+        return;
+    }
+    recovery->rest = &record->alarm;
+    tr_alarm_arm(ctx, recovery->rest, TR_SIGNAL_REST, tr_loop_clock() + recovery->delay_ns);
+}
+
+/* Forgets the alarm; if it has rung, rest_alarm finds that it is not the current one. */
+static void wake(troupe_ctx *ctx)
+{
+    struct tr_recovery *recovery = ctx->cell->recovery;
+    if (recovery->rest)
+        tr_alarm_cancel(ctx, recovery->rest);
+    recovery->rest = NULL;
+}
+
+static void forget_window(struct tr_cell *cell)
+{
+    if (!cell->recovery)
+        return;
+    tr_window_forget(&cell->recovery->window);
+    cell->recovery->backoffs = 0;
+    cell->recovery->delay_ns = 0;
+}
+
+static void ask_parent(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    tr_family_tell_parent(ctx, cell, cell->regroup ? TR_NEWS_DOWN : TR_NEWS_DOWN | TR_NEWS_ASKS);
 }
 
 static void escalate(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     tr_stat_add(&ctx->stats.escalations, 1);
-    if (!cell->parent) {
-        tr_root_escalated(ctx, last_crash(cell));
-        control(ctx, cell, TR_CONTROL_STOP);
+    if (cell->parent) {
+        tr_family_tell_parent(ctx, cell, TR_NEWS_ESCALATED);
         return;
     }
-    cell->escalation_signal.kind = TR_SIGNAL_CHILD_ESCALATED;
-    if (tr_mailbox_signal(cell->parent, &cell->escalation_signal) == TR_PUSH_WAKE)
-        tr_ctx_wake(ctx->rt, cell->parent);
-}
-
-/* A message that its receiver's end found in the mailbox. */
-static void bury(troupe_ctx *ctx, struct tr_cell *cell, troupe_msg *msg, bool stale)
-{
-    bool reply = msg->flags & TR_MSG_REPLY;
-    tr_dead_letter(ctx->rt, ctx, tr_cell_addressed(cell, msg), msg,
-                   reply   ? TROUPE_DEAD_LATE_REPLY
-                   : stale ? TROUPE_DEAD_NO_ACTOR
-                           : TROUPE_DEAD_STOPPED);
-    const troupe_handler *handler = msg->kind < TROUPE_KINDS_MAX ? &cell->behavior->handlers[msg->kind] : NULL;
-    if (!stale && !reply && handler && handler->drop &&
-        (handler->size == msg->size || handler->size == TROUPE_ANY_SIZE))
-        handler->drop(msg->payload, msg->size);
-    if (msg->flags & TR_MSG_ASK)
-        msg->outcome = -ESRCH;
-    tr_msg_let_go(ctx->rt, ctx, msg);
-}
-
-static void bury_mailbox(troupe_ctx *ctx, struct tr_cell *cell)
-{
-    uint32_t generation = cell->generation;
-    troupe_msg *old_mark, *next;
-    struct tr_signal *signals;
-    troupe_msg *msg = tr_mailbox_close(cell, &old_mark, &signals);
-    if (old_mark)
-        tr_msg_let_go(ctx->rt, ctx, old_mark);
-    for (; msg; msg = next) {
-        next = msg->next;
-        bury(ctx, cell, msg, msg->generation != generation);
-    }
-    for (struct tr_signal *signal = signals, *after; signal; signal = after) {
-        after = signal->next;
-        TR_ASSERT(signal->kind == TR_SIGNAL_ALARM || signal->kind == TR_SIGNAL_TIMER ||
-                  signal->kind == TR_SIGNAL_RETRY || signal->kind == TR_SIGNAL_DRAIN);
-        tr_alarm_free(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
-    }
-}
-
-/* Frees the slot of an actor that has ended, and the crash record, which the parent could read until now. */
-static void put_cell(troupe_ctx *ctx, struct tr_cell *cell)
-{
-    free(cell->crash);
-    cell->crash = NULL;
-    tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
-}
-
-/* The actor's end. The exit signal goes last: with it the cell is the parent's. */
-static void finish(troupe_ctx *ctx)
-{
-    struct tr_cell *cell = ctx->cell;
-    TR_ASSERT(cell->children_count == 0 && cell->ports == 0 && !cell->incarnation && !cell->state && !cell->signals);
-    bury_mailbox(ctx, cell);
-    free(cell->args);
-    tr_window_fini(&cell->window);
-    if (cell->gift_fd >= 0)
-        close(cell->gift_fd);
-    cell->args = NULL;
-    tr_stat_add(&ctx->stats.stops, 1);
-    ctx->cell = NULL;
-    if (!cell->parent) {
-        put_cell(ctx, cell);
-        tr_root_ended(ctx);
-        return;
-    }
-    cell->exit_signal.kind = TR_SIGNAL_CHILD_EXITED;
-    if (tr_mailbox_signal(cell->parent, &cell->exit_signal) == TR_PUSH_WAKE)
-        tr_ctx_wake(ctx->rt, cell->parent);
+    tr_root_escalated(ctx, tr_recovery_crash(cell));
+    tr_order(ctx, cell, TR_CONTROL_STOP);
 }
 
 /* The one place where an actor's state changes; spawn.c gives it the first. */
 static void move(troupe_ctx *ctx, enum tr_event event)
 {
     struct tr_cell *cell = ctx->cell;
-    struct tr_move m = tr_lifecycle_move(cell->life, event);
-    TR_ASSERT(m.defined);
-    cell->life = m.next;
+    struct tr_move m = tr_lifecycle_move(life_of(cell), event);
+    TR_ASSERT(m.answer != TR_ANSWER_IMPOSSIBLE);
+    ck_pr_store_8(&cell->life, (uint8_t)m.next);
+    if (m.actions == 0)
+        return;
+    if (m.actions & TR_DO_CANCEL)
+        tr_token_stopping(ctx);
     if (m.actions & TR_DO_STOP_CHILDREN)
-        stop_children(ctx);
+        tr_family_stop(ctx);
+    if (m.actions & TR_DO_KILL_CHILDREN)
+        tr_family_kill(ctx);
+    if (m.actions & TR_DO_DROP_OUTPUT)
+        tr_incarnation_drop_output(ctx);
+    if (m.actions & TR_DO_WAKE)
+        wake(ctx);
     if (m.actions & TR_DO_FORGET_WINDOW)
-        tr_window_forget(&cell->window);
+        forget_window(cell);
+    if (m.actions & TR_DO_REST)
+        rest(ctx);
     if (m.actions & TR_DO_REINCARNATE)
         reincarnate(ctx);
+    if (m.actions & TR_DO_ASK_PARENT)
+        ask_parent(ctx);
     if (m.actions & TR_DO_ESCALATE)
         escalate(ctx);
-    if (m.actions & TR_DO_FINISH)
-        finish(ctx);
+    /* TR_DO_FINISH is done step by step: see tr_supervise_step */
 }
 
-static void stop(troupe_ctx *ctx, troupe_reason reason)
+/* --- ends --- */
+
+static bool is_quiet(enum tr_life life)
+{
+    return life == TR_LIFE_RESTING || life == TR_LIFE_WAITING || life == TR_LIFE_ESCALATING;
+}
+
+/* The incarnation comes down in order, and another one follows. */
+static void renew(troupe_ctx *ctx, troupe_cause cause, troupe_reason reason, const char *why)
 {
     struct tr_cell *cell = ctx->cell;
-    if (cell->life == TR_LIFE_STOPPING)
+    enum tr_life life = life_of(cell);
+    if (life == TR_LIFE_RUNNING || life == TR_LIFE_STARTING) {
+        tr_recovery_record_renewal(ctx, cause, why);
+        cell->calls_stopped = life == TR_LIFE_RUNNING;
+        cell->reason = (uint8_t)reason;
+    }
+    move(ctx, TR_EVENT_RENEW);
+}
+
+/* A permanent actor outlives everybody's orders but its parent's, now or before. */
+static bool comes_back(const struct tr_cell *cell, bool final)
+{
+    return !final && !cell->final && cell->policy->restart == TROUPE_RESTART_PERMANENT;
+}
+
+static void stop(troupe_ctx *ctx, troupe_reason reason, bool final)
+{
+    struct tr_cell *cell = ctx->cell;
+    enum tr_life life = life_of(cell);
+    if (comes_back(cell, final)) {
+        if (life == TR_LIFE_RUNNING || life == TR_LIFE_STARTING)
+            renew(ctx, TROUPE_CAUSE_ENDED, reason, "it ended in order, and is permanent");
         return;
-    if (cell->life == TR_LIFE_RESTARTING)
-        log_crash(ctx, "it is told to stop before it could restart");
-    cell->calls_stopped = cell->life == TR_LIFE_RUNNING;
-    cell->reason = (uint8_t)(cell->life == TR_LIFE_ESCALATING ? TROUPE_REASON_ESCALATED : reason);
+    }
+    if (life == TR_LIFE_STOPPING || life == TR_LIFE_KILLING)
+        return;
+    if (cell->crashed && life == TR_LIFE_RESTARTING)
+        tr_log_crash(&ctx->rt->log, tr_recovery_crash(cell), "stop", "it is told to stop before it could restart");
+    cell->final = final;
+    cell->calls_stopped = life == TR_LIFE_RUNNING || (cell->calls_stopped && life == TR_LIFE_RESTARTING);
+    cell->reason = (uint8_t)(life == TR_LIFE_ESCALATING ? TROUPE_REASON_ESCALATED : reason);
     move(ctx, TR_EVENT_STOP);
+}
+
+/* Nothing more is called, output is dropped, children die. */
+static void force(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    cell->forced = true;
+    cell->calls_stopped = cell->calls_crashed = false;
+}
+
+static void kill(troupe_ctx *ctx, bool final)
+{
+    struct tr_cell *cell = ctx->cell;
+    enum tr_life life = life_of(cell);
+    bool back = comes_back(cell, final);
+    if (life == TR_LIFE_KILLING || (back && (is_quiet(life) || cell->forced)))
+        return; /* it is dead already, and perhaps on its way back */
+    tr_stat_add(&ctx->stats.kills, 1);
+    if (!is_quiet(life))
+        tr_watch_killed(ctx);
+    if (back) {
+        renew(ctx, TROUPE_CAUSE_ENDED, TROUPE_REASON_KILLED, "it was killed, and is permanent");
+        force(ctx);
+        tr_family_kill(ctx);
+        tr_incarnation_drop_output(ctx);
+        return;
+    }
+    force(ctx);
+    cell->final = cell->final || final;
+    cell->reason = (uint8_t)(life == TR_LIFE_ESCALATING ? TROUPE_REASON_ESCALATED : TROUPE_REASON_KILLED);
+    move(ctx, TR_EVENT_KILL);
+}
+
+void tr_supervise_stop_self(troupe_ctx *ctx)
+{
+    if (ctx->cell->life == TR_LIFE_RUNNING)
+        stop(ctx, TROUPE_REASON_NORMAL, false);
+    else
+        tr_order(ctx, ctx->cell, TR_CONTROL_STOP_SELF); /* from `started`: it stops once it has started */
 }
 
 /* --- crashes --- */
@@ -215,112 +225,148 @@ static void stop(troupe_ctx *ctx, troupe_reason reason)
 void tr_supervise_crash(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
+    enum tr_life life = life_of(cell);
+    if (ctx->cleaning) {
+        tr_actor_clean_failed(ctx); /* no crash: what was interrupted goes on behind it */
+        return;
+    }
     tr_stat_add(&ctx->stats.crashes, 1);
-    record_crash(ctx);
-    ctx->panic.status = 0;
+    bool lives = life == TR_LIFE_RUNNING || life == TR_LIFE_STARTING;
+    if (lives)
+        tr_recovery_record(ctx);
+    else
+        tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "late_crash",
+                    "%s#%u crashed in %s while it ends, which goes on: %s", name_of(cell), cell->index, ctx->handler,
+                    ctx->panic.text);
     tr_port_event_done(ctx);
     tr_actor_drop_composed(ctx);
-    if (ctx->msg && !(ctx->msg->flags & TR_MSG_KEPT)) {
-        tr_dead_letter(ctx->rt, ctx, tr_cell_addr(cell), ctx->msg, TROUPE_DEAD_CRASHED);
-        tr_msg_finish(ctx, ctx->msg, -ECONNRESET);
-    }
-    ctx->msg = NULL;
+    tr_owner_rewind_scratch(ctx);
+    ctx->under.ref = NULL;
+    tr_redeliver_after_crash(ctx);
     ctx->handler = NULL;
-    cell->crashed = true;
-    cell->calls_stopped = false; /* that is for orderly ends */
-    if (cell->life == TR_LIFE_RUNNING)
-        cell->calls_crashed = true;
-    else if (cell->life != TR_LIFE_STARTING)
-        log_crash(ctx, "what it was doing goes on without this");
+    if (lives) {
+        cell->crashed = true;
+        cell->calls_stopped = false; /* that is for orderly ends */
+        cell->calls_crashed = life == TR_LIFE_RUNNING;
+        tr_watch_crashed(ctx);
+    }
     move(ctx, TR_EVENT_CRASHED);
 }
 
-/* All of the incarnation is gone: may it come back? */
+static void log_decision(troupe_ctx *ctx, enum tr_event event)
+{
+    const struct tr_cell *cell = ctx->cell;
+    const struct tr_recovery *recovery = cell->recovery;
+    struct tr_log *log = &ctx->rt->log;
+    const troupe_crash *crash = tr_recovery_crash(cell);
+    unsigned restarts = tr_policy_restarts(cell->policy);
+    double window_s = (double)tr_policy_window_ns(cell->policy) / 1e9;
+    if (!cell->crashed)
+        return;
+    if (event == TR_EVENT_RESTART_REFUSED)
+        tr_log_crash(log, crash, "end", "it ends, its restart policy is temporary");
+    else if (event == TR_EVENT_WINDOW_EXCEEDED)
+        tr_log_crash(log, crash, "escalate", "it escalates, more than %u restarts in %.3g s", restarts, window_s);
+    else if (event == TR_EVENT_RESTART_LATER)
+        tr_log_crash(log, crash, "restart", "restart %u of %u in %.3g s, %u in all, after a rest of %.3g ms",
+                     crash->restarts + 1, restarts, window_s, cell->restarts_total + 1,
+                     (double)recovery->delay_ns / 1e6);
+    else
+        tr_log_crash(log, crash, "restart", "restart %u of %u in %.3g s, %u in all%s", crash->restarts + 1, restarts,
+                     window_s, cell->restarts_total + 1,
+                     event == TR_EVENT_RESTART_ASKED ? ", by its parent's word" : "");
+}
+
+/* All of the incarnation is gone: what now? */
 static void decide(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    char text[96];
-    if (cell->restart == TROUPE_RESTART_TEMPORARY) {
-        log_crash(ctx, "it ends, its restart policy is temporary");
+    bool refused = cell->crashed && cell->policy->restart == TROUPE_RESTART_TEMPORARY;
+    bool own_doing = cell->crashed || !cell->regroup;
+    struct tr_question question = {
+        .restart = cell->policy->restart,
+        .crashed = cell->crashed,
+        .regroup = cell->regroup,
+        .window_allows = !own_doing || refused || tr_recovery_allows(ctx),
+        .parent_is_asked = cell->parent && tr_policy_parent_is_asked(&cell->parent->behavior->children),
+    };
+    if (own_doing && !refused && question.window_allows)
+        question.delay_ns = tr_recovery_backoff(ctx);
+    enum tr_event event = tr_policy_decide(&question);
+    log_decision(ctx, event);
+    if (event == TR_EVENT_RESTART_REFUSED)
         cell->reason = TROUPE_REASON_CRASHED;
-        move(ctx, TR_EVENT_RESTART_REFUSED);
-    } else if (tr_window_allow(&cell->window, cell->restarts_max, cell->window_ns, tr_loop_clock())) {
-        snprintf(text, sizeof text, "restart %u of %u in %.3g s, %u in all",
-                 tr_window_count(&cell->window, cell->restarts_max, cell->window_ns, tr_loop_clock()),
-                 cell->restarts_max, (double)cell->window_ns / 1e9, cell->restarts_total + 1);
-        log_crash(ctx, text);
-        move(ctx, TR_EVENT_RESTART_ALLOWED);
-    } else {
-        snprintf(text, sizeof text, "escalates, more than %u restarts in %.3g s", cell->restarts_max,
-                 (double)cell->window_ns / 1e9);
-        log_crash(ctx, text);
-        move(ctx, TR_EVENT_WINDOW_EXCEEDED);
-    }
+    move(ctx, event);
 }
 
-/* --- children --- */
+/* The parent's word for an actor that is WAITING: after the back-off that it still owes. */
+static void start_again(troupe_ctx *ctx)
+{
+    const struct tr_recovery *recovery = ctx->cell->recovery;
+    if (ctx->cell->life != TR_LIFE_WAITING)
+        return;
+    ctx->cell->announces_up = true;
+    move(ctx, recovery && recovery->delay_ns ? TR_EVENT_RESTART_LATER : TR_EVENT_RESTART_NOW);
+}
 
-static void child_exited(troupe_ctx *ctx, struct tr_cell *child)
+/* The time of a troupe_stop_within is up. A permanent actor that has another incarnation by now did end in time. */
+static void kill_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
 {
     struct tr_cell *cell = ctx->cell;
-    troupe_addr addr = {(uint64_t)(child->generation - 1) << 32 | child->index}; /* closing moved it on */
-    troupe_reason reason = (troupe_reason)child->reason;
-    tr_list_remove(&child->siblings);
-    cell->children_count--;
-    put_cell(ctx, child);
-    if (cell->life != TR_LIFE_RUNNING || !cell->behavior->child_stopped)
-        return;
-    tr_actor_enter(ctx, "child_stopped");
-    cell->behavior->child_stopped(ctx, cell->state, addr, reason);
-    tr_actor_leave(ctx);
+    bool hits = troupe_addr_same(TR_CONTAINER_OF(alarm, struct tr_timer_record, alarm)->to, tr_cell_addr(cell));
+    tr_alarm_free(ctx, alarm);
+    if (hits && (!comes_back(cell, false) || cell->life == TR_LIFE_RESTARTING))
+        kill(ctx, false); /* the stop that came before it has said whether it is final */
 }
 
-/* Panics for the parent: its child's crash became its own. */
-static TROUPE_NORETURN void crash_with_child(troupe_ctx *ctx, const troupe_crash *crash)
+static void rest_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
 {
-    tr_actor_enter(ctx, "child_escalated");
-    troupe_panic_at(ctx, crash->file, crash->line, "child %s crashed too often: %s", crash->behavior, crash->text);
-}
-
-static void child_escalated(troupe_ctx *ctx, struct tr_cell *child)
-{
-    struct tr_cell *cell = ctx->cell;
-    if (cell->life != TR_LIFE_RUNNING)
-        return; /* it has been told to stop, with all the others */
-    const troupe_crash *crash =
-        last_crash(child); /* stays as it is until the verdict, even if somebody stops the child */
-    troupe_verdict verdict = TROUPE_VERDICT_RESTART_SELF;
-    if (cell->behavior->child_escalated) {
-        tr_actor_enter(ctx, "child_escalated");
-        verdict = cell->behavior->child_escalated(ctx, cell->state, crash);
-        tr_actor_leave(ctx);
-    }
-    switch (verdict) {
-    case TROUPE_VERDICT_STOP_SELF:
-        stop(ctx, TROUPE_REASON_NORMAL);
+    struct tr_recovery *recovery = ctx->cell->recovery;
+    bool current = recovery && recovery->rest == alarm;
+    tr_alarm_free(ctx, alarm);
+    if (!current)
         return;
-    case TROUPE_VERDICT_RESTART_CHILD:
-        control(ctx, child, TR_CONTROL_RESTART);
-        return;
-    case TROUPE_VERDICT_STOP_CHILD:
-        control(ctx, child, TR_CONTROL_STOP);
-        return;
-    case TROUPE_VERDICT_RESTART_SELF:
-        break;
-    }
-    crash_with_child(ctx, crash);
+    recovery->rest = NULL;
+    move(ctx, TR_EVENT_RESTED);
 }
 
 /* --- control --- */
 
+/* Tells the parent that waits for it that the actor has started, once it is staffed and does not hold its mailbox. */
+static void announce_up(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (!cell->announces_up || cell->held & (TR_HELD_STAFFING | TR_HELD_BY_ITSELF))
+        return;
+    cell->announces_up = false;
+    tr_family_tell_parent(ctx, cell, TR_NEWS_UP);
+}
+
+void tr_supervise_unhold(troupe_ctx *ctx)
+{
+    ctx->cell->held &= (uint8_t)~TR_HELD_BY_ITSELF;
+    if (ctx->cell->life == TR_LIFE_RUNNING)
+        announce_up(ctx);
+}
+
+static void grant(troupe_ctx *ctx, unsigned wishes)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (wishes & TR_WISH_STOP)
+        stop(ctx, TROUPE_REASON_NORMAL, false);
+    if (wishes & TR_WISH_SHUTDOWN)
+        stop(ctx, TROUPE_REASON_SHUTDOWN, false);
+    if (!(wishes & TR_WISH_STAFFED) || cell->life != TR_LIFE_RUNNING)
+        return;
+    cell->held &= (uint8_t)~TR_HELD_STAFFING;
+    announce_up(ctx);
+}
+
 static void dispatch(troupe_ctx *ctx, struct tr_signal *signal)
 {
     switch (signal->kind) {
-    case TR_SIGNAL_CHILD_EXITED:
-        child_exited(ctx, TR_CONTAINER_OF(signal, struct tr_cell, exit_signal));
-        return;
-    case TR_SIGNAL_CHILD_ESCALATED:
-        child_escalated(ctx, TR_CONTAINER_OF(signal, struct tr_cell, escalation_signal));
+    case TR_SIGNAL_CHILD:
+        grant(ctx, tr_family_news(ctx, signal));
         return;
     case TR_SIGNAL_ALARM:
         tr_ask_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
@@ -334,27 +380,82 @@ static void dispatch(troupe_ctx *ctx, struct tr_signal *signal)
     case TR_SIGNAL_DRAIN:
         tr_incarnation_drain_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
         return;
+    case TR_SIGNAL_REST:
+        rest_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
+        return;
+    case TR_SIGNAL_SHUTDOWN:
+        tr_family_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
+        return;
+    case TR_SIGNAL_KILL:
+        kill_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
+        return;
+    case TR_SIGNAL_WATCH_ADD:
+    case TR_SIGNAL_WATCH_CANCEL:
+    case TR_SIGNAL_LINK:
+        tr_watch_dispatch(ctx, signal);
+        return;
+    case TR_SIGNAL_CANCEL:
+        tr_token_dispatch(ctx, signal);
+        return;
     case TR_SIGNAL_OP:
         tr_port_dispatch(ctx, signal);
         return;
     }
 }
 
+/* In the order in which the parent gives them: WAIT before START, and START before REGROUP: a REGROUP that came before a
+ * START was taken back with it (tr_family_start_again). */
+static void obey_group(troupe_ctx *ctx, uint64_t bits)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (bits & TR_CONTROL_WAIT)
+        move(ctx, TR_EVENT_VERDICT_WAIT);
+    if (bits & TR_CONTROL_RESTART)
+        move(ctx, TR_EVENT_VERDICT_RESTART);
+    if (bits & TR_CONTROL_START)
+        start_again(ctx);
+    if (bits & TR_CONTROL_REGROUP) {
+        cell->regroup = cell->life != TR_LIFE_ESCALATING;
+        renew(ctx, TROUPE_CAUSE_SIBLING, TROUPE_REASON_STOPPED,
+              "a sibling crashed, and its parent's strategy restarts both");
+    }
+    if (bits & TR_CONTROL_FORCE && cell->life == TR_LIFE_RESTARTING) {
+        force(ctx);
+        tr_family_kill(ctx);
+        tr_incarnation_drop_output(ctx);
+    }
+    if (bits & TR_CONTROL_RESTED && cell->life == TR_LIFE_RESTING)
+        move(ctx, TR_EVENT_RESTED);
+}
+
+/* Ends come first: what else was ordered does not matter then. A kill overtakes a stop, and is final if either is. */
 static void obey(troupe_ctx *ctx, uint64_t bits)
 {
-    if (bits & TR_CONTROL_STOP_SELF)
-        stop(ctx, TROUPE_REASON_NORMAL);
+    struct tr_cell *cell = ctx->cell;
+    if (bits & TR_CONTROL_SUSPEND)
+        cell->held |= TR_HELD_SUSPENDED;
+    if (bits & TR_CONTROL_RESUME)
+        cell->held &= (uint8_t)~TR_HELD_SUSPENDED;
+    if (bits & (TR_CONTROL_KILL | TR_CONTROL_KILL_ASKED))
+        kill(ctx, bits & (TR_CONTROL_KILL | TR_CONTROL_STOP));
     else if (bits & TR_CONTROL_STOP)
-        stop(ctx, TROUPE_REASON_STOPPED);
-    else if (bits & TR_CONTROL_RESTART && ctx->cell->life == TR_LIFE_ESCALATING)
-        move(ctx, TR_EVENT_VERDICT_RESTART);
+        stop(ctx, TROUPE_REASON_STOPPED, true);
+    else if (bits & TR_CONTROL_STOP_SELF)
+        stop(ctx, TROUPE_REASON_NORMAL, false);
+    else if (bits & TR_CONTROL_STOP_ASKED)
+        stop(ctx, TROUPE_REASON_STOPPED, false);
+    obey_group(ctx, bits);
 }
 
 bool tr_supervise_control(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
+    if (TR_UNLIKELY(cell->life == TR_LIFE_STOPPED))
+        return false; /* its lane is closed */
     if (tr_mailbox_has_control(cell)) {
-        obey(ctx, tr_mailbox_take_bits(cell));
+        uint64_t bits = tr_mailbox_take_bits(cell);
+        if (bits)
+            obey(ctx, bits);
         if (!cell->signals)
             cell->signals = tr_mailbox_take_signals(cell);
     }
@@ -368,32 +469,51 @@ bool tr_supervise_control(troupe_ctx *ctx)
 
 /* --- steps --- */
 
-static void start(troupe_ctx *ctx)
+static void call_restarted(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    cell->announces_restart = false;
+    if (!cell->behavior->restarted)
+        return;
+    tr_actor_enter(ctx, "restarted");
+    cell->behavior->restarted(ctx, cell->state, tr_recovery_crash(cell), cell->restarts_total);
+    tr_actor_leave(ctx);
+}
+
+static void call_started(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     const troupe_behavior *behavior = cell->behavior;
-    if (!cell->state && behavior->state_size && !(cell->state = calloc(1, behavior->state_size))) {
+    if (!behavior->started)
+        return;
+    tr_actor_enter(ctx, "started");
+    int status = behavior->started(ctx, cell->state, behavior->args_size ? cell->args : NULL);
+    if (status < 0)
+        tr_actor_panic(ctx, TROUPE_CAUSE_START, status, "started returned %d (%s)", status, troupe_strerror(status));
+    tr_actor_leave(ctx);
+}
+
+static void start(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (!tr_incarnation_state(ctx)) {
         tr_actor_enter(ctx, "started");
-        troupe_panic_at(ctx, "", 0, "out of memory for %zu bytes of state", behavior->state_size);
+        tr_actor_panic(ctx, TROUPE_CAUSE_START, -ENOMEM, "out of memory for %zu bytes of state",
+                       cell->behavior->state_size);
     }
-    if (cell->announces_restart) {
-        cell->announces_restart = false;
-        if (behavior->restarted) {
-            tr_actor_enter(ctx, "restarted");
-            behavior->restarted(ctx, cell->state, last_crash(cell), cell->restarts_total);
-            tr_actor_leave(ctx);
-        }
-    }
-    if (behavior->started) {
-        tr_actor_enter(ctx, "started");
-        int status = behavior->started(ctx, cell->state, cell->args);
-        if (status < 0) {
-            ctx->panic.status = status;
-            troupe_panic_at(ctx, "", 0, "started returned %d (%s)", status, troupe_strerror(status));
-        }
-        tr_actor_leave(ctx);
-    }
+    if (cell->announces_restart)
+        call_restarted(ctx);
+    call_started(ctx);
+    if (cell->recovery)
+        cell->recovery->started_ns = tr_loop_clock();
     move(ctx, TR_EVENT_STARTED);
+    if (cell->behavior->children.declared)
+        cell->held |= TR_HELD_STAFFING;
+    uint64_t bits = tr_mailbox_take_bits(cell); /* given meanwhile, perhaps by itself: no child is started in vain */
+    if (bits)
+        obey(ctx, bits);
+    if (cell->life == TR_LIFE_RUNNING)
+        grant(ctx, tr_family_staff(ctx));
 }
 
 static void call_crashed(troupe_ctx *ctx)
@@ -403,45 +523,51 @@ static void call_crashed(troupe_ctx *ctx)
     if (!cell->behavior->crashed)
         return;
     tr_actor_enter(ctx, "crashed");
-    cell->behavior->crashed(ctx, cell->state, last_crash(cell));
+    cell->behavior->crashed(ctx, cell->state, tr_recovery_crash(cell));
+    tr_actor_leave(ctx);
+}
+
+static void call_stopped(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    cell->calls_stopped = false;
+    if (!cell->behavior->stopped)
+        return;
+    tr_actor_enter(ctx, "stopped");
+    cell->behavior->stopped(ctx, cell->state, (troupe_reason)cell->reason);
     tr_actor_leave(ctx);
 }
 
 /* Children, then `stopped`, then ports and their last operations, then `crashed`, then the rest of what the incarnation
- * owned. */
+ * owned. Each step is taken off the books before it is made, so that a panic in it goes on behind it. */
 static enum tr_step settle(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    if (cell->children_count > 0)
-        return TR_STEP_WAIT;
-    if (cell->calls_stopped) {
-        cell->calls_stopped = false;
-        if (cell->behavior->stopped) {
-            tr_actor_enter(ctx, "stopped");
-            cell->behavior->stopped(ctx, cell->state, (troupe_reason)cell->reason);
-            tr_actor_leave(ctx);
-        }
-    }
+    if (!tr_family_is_empty(cell))
+        return tr_family_tell_some(ctx) ? TR_STEP_YIELD : TR_STEP_WAIT;
+    if (cell->calls_stopped)
+        call_stopped(ctx);
     if (!cell->closed) {
         cell->closed = true;
         tr_port_flush_dirty(ctx);
-        tr_incarnation_close(ctx, cell->crashed);
+        tr_incarnation_close(ctx, cell->crashed || cell->forced);
     }
     if (cell->ports > 0)
         return TR_STEP_WAIT;
     if (cell->calls_crashed)
         call_crashed(ctx);
-    tr_incarnation_release(ctx, cell->crashed ? -ECONNRESET : -ESRCH);
-    if (cell->life == TR_LIFE_STOPPING)
-        move(ctx, TR_EVENT_QUIET);
-    else
+    bool restarts = cell->life == TR_LIFE_RESTARTING;
+    tr_incarnation_release(ctx, cell->crashed || restarts ? -ECONNRESET : -ESRCH);
+    if (restarts)
         decide(ctx);
-    return ctx->cell ? TR_STEP_ON : TR_STEP_ENDED;
+    else
+        move(ctx, TR_EVENT_QUIET);
+    return TR_STEP_ON;
 }
 
 enum tr_step tr_supervise_step(troupe_ctx *ctx)
 {
-    switch (ctx->cell->life) {
+    switch (life_of(ctx->cell)) {
     case TR_LIFE_STARTING:
         start(ctx);
         return TR_STEP_ON;
@@ -449,40 +575,17 @@ enum tr_step tr_supervise_step(troupe_ctx *ctx)
         return TR_STEP_ON;
     case TR_LIFE_RESTARTING:
     case TR_LIFE_STOPPING:
+    case TR_LIFE_KILLING:
         return settle(ctx);
+    case TR_LIFE_RESTING:
+    case TR_LIFE_WAITING:
     case TR_LIFE_ESCALATING:
         return TR_STEP_WAIT;
     case TR_LIFE_STOPPED:
+        return tr_burial_step(ctx) ? TR_STEP_ENDED : TR_STEP_ON;
     case TR_LIFE_COUNT:
         break;
     }
-    TR_ASSERT(!"a stopped actor has no steps");
+    TR_ASSERT(!"no such state");
     return TR_STEP_ENDED;
-}
-
-/* --- the verbs of actor.h --- */
-
-int troupe_stop(troupe_ctx *ctx, troupe_addr actor)
-{
-    struct tr_cell *cell = tr_cell_find(&ctx->rt->cells, actor);
-    if (!cell)
-        return -ESRCH;
-    switch (tr_mailbox_control(cell, tr_addr_generation(actor), TR_CONTROL_STOP)) {
-    case TR_PUSH_WAKE:
-        tr_ctx_wake(ctx->rt, cell);
-        return 0;
-    case TR_PUSH_QUEUED:
-        return 0;
-    case TR_PUSH_CLOSED:
-        break;
-    }
-    return -ESRCH;
-}
-
-void troupe_stop_self(troupe_ctx *ctx)
-{
-    if (ctx->cell->life == TR_LIFE_RUNNING)
-        stop(ctx, TROUPE_REASON_NORMAL);
-    else
-        control(ctx, ctx->cell, TR_CONTROL_STOP_SELF); /* from `started`: it stops once it has started */
 }

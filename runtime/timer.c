@@ -6,6 +6,7 @@
 
 #include "io/loop.h"
 #include "runtime/context.h"
+#include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/send.h"
 #include "sched/base/assert.h"
@@ -19,6 +20,7 @@ struct tr_timer_record *tr_timer_record_get(troupe_ctx *ctx)
     if (!record)
         return NULL;
     record->message = NULL;
+    record->hook = NULL;
     record->alarm.timer.armed = false;
     tr_list_init(&record->link);
     return record;
@@ -40,6 +42,10 @@ static int timer_start(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, t
         return -ENOMEM;
     }
     record->message = message;
+    if (TR_UNLIKELY((status = tr_hook_under(ctx, TR_HOOK_TIMER, record, &record->hook)) < 0)) {
+        tr_alarm_free(ctx, &record->alarm);
+        return status;
+    }
     record->to = to;
     record->period_ns = period_ns;
     record->due_ns = tr_loop_clock() + delay_ns;
@@ -66,6 +72,14 @@ int troupe_send_every(troupe_ctx *ctx, uint64_t period_ns, troupe_addr to, unsig
     return timer_start(ctx, period_ns, period_ns, to, kind, payload, size, timer);
 }
 
+/* The actor knows it no more. */
+static void let_go(troupe_ctx *ctx, struct tr_timer_record *record)
+{
+    tr_list_remove(&record->link);
+    if (TR_UNLIKELY(record->hook != NULL))
+        tr_hook_drop(ctx, &record->hook);
+}
+
 bool troupe_timer_cancel(troupe_ctx *ctx, troupe_timer timer)
 {
     struct tr_timer_record *record = timer.ref;
@@ -75,16 +89,26 @@ bool troupe_timer_cancel(troupe_ctx *ctx, troupe_timer timer)
         return false; /* a stale handle: the record may be somebody else's at this moment */
     if (tr_list_empty(&record->link))
         return false; /* cancelled while its signal was on the way */
-    tr_list_remove(&record->link);
+    let_go(ctx, record);
     tr_alarm_cancel(ctx, &record->alarm); /* if it has fired, tr_timer_dispatch finds it unlinked and sends nothing */
     return true;
+}
+
+void tr_timer_cancelled(troupe_ctx *ctx, struct tr_timer_record *record)
+{
+    record->hook = NULL;
+    tr_list_remove(&record->link);
+    tr_alarm_cancel(ctx, &record->alarm); /* as above */
 }
 
 void tr_timer_cancel_all(troupe_ctx *ctx, struct tr_list *timers)
 {
     struct tr_list *link;
-    while ((link = tr_list_pop_front(timers)))
-        tr_alarm_cancel(ctx, &TR_CONTAINER_OF(link, struct tr_timer_record, link)->alarm);
+    while ((link = tr_list_first(timers))) {
+        struct tr_timer_record *record = TR_CONTAINER_OF(link, struct tr_timer_record, link);
+        let_go(ctx, record);
+        tr_alarm_cancel(ctx, &record->alarm);
+    }
 }
 
 /* Sends a copy, so that the original remains for the next period. Out of memory skips one period. */
@@ -99,15 +123,16 @@ static void send_copy(troupe_ctx *ctx, const struct tr_timer_record *record)
 void tr_timer_dispatch(troupe_ctx *ctx, struct tr_alarm *alarm)
 {
     struct tr_timer_record *record = TR_CONTAINER_OF(alarm, struct tr_timer_record, alarm);
-    if (tr_list_empty(&record->link) || ctx->cell->crashed) {
-        tr_list_remove(&record->link); /* cancelled, or gone with the incarnation that crashed */
+    bool cancelled = TR_UNLIKELY(record->hook != NULL) && tr_hook_cancelled(record->hook);
+    if (tr_list_empty(&record->link) || ctx->cell->crashed || ctx->cell->forced || cancelled) {
+        let_go(ctx, record); /* cancelled, or gone with the incarnation that crashed or was killed */
         tr_alarm_free(ctx, alarm);
         return;
     }
     if (record->period_ns == 0) {
         troupe_msg *message = record->message;
         record->message = NULL;
-        tr_list_remove(&record->link);
+        let_go(ctx, record);
         troupe_addr to = record->to;
         tr_alarm_free(ctx, alarm);
         tr_send(ctx, to, message);

@@ -11,6 +11,8 @@
 #include "runtime/message.h"
 #include "sched/base/list.h"
 
+struct tr_token_hook;
+
 /* One record type for all alarms: users' timers, and those of the runtime (message NULL): the deadline of asks, a port's
  * next try, the end of draining. */
 struct tr_timer_record {
@@ -20,12 +22,15 @@ struct tr_timer_record {
     uint64_t due_ns, period_ns; /* period 0: once */
     troupe_msg *message;        /* what is sent; a periodic one sends copies */
     struct tr_port *port;       /* TR_SIGNAL_RETRY: who tries again */
+    struct tr_token_hook *hook; /* NULL: it was not made under a token */
 };
 
 /* A record for ctx's worker, or NULL. */
 struct tr_timer_record *tr_timer_record_get(troupe_ctx *ctx);
 /* The alarm's signal arrived at its owner: sends, and re-arms or frees. */
 void tr_timer_dispatch(troupe_ctx *ctx, struct tr_alarm *alarm);
+/* The token it was made under is cancelled. */
+void tr_timer_cancelled(troupe_ctx *ctx, struct tr_timer_record *record);
 /* Cancels all timers of a dying incarnation. */
 void tr_timer_cancel_all(troupe_ctx *ctx, struct tr_list *timers);
 

@@ -11,13 +11,13 @@
 struct tr_window {
     uint64_t *times; /* ring of `restarts` entries, allocated at the first crash */
     uint32_t next;   /* where the next time goes; the oldest once the ring is full */
-    uint32_t count;  /* entries in use */
+    uint32_t count;  /* entries in use, oldest first; those that have left the window go when it is asked next */
 };
 
 /* Asks and records: true, and the restart counts; false: it would be one too many, or the ring could not be had. */
 bool tr_window_allow(struct tr_window *w, unsigned restarts, uint64_t window_ns, uint64_t now_ns);
-/* How many restarts lie within the window that ends now. */
-unsigned tr_window_count(const struct tr_window *w, unsigned restarts, uint64_t window_ns, uint64_t now_ns);
+/* How many restarts lie within the window that ends now. now_ns never goes back. */
+unsigned tr_window_count(struct tr_window *w, unsigned restarts, uint64_t window_ns, uint64_t now_ns);
 void tr_window_forget(struct tr_window *w);
 void tr_window_fini(struct tr_window *w);
 

@@ -14,6 +14,9 @@
 #include "sched/base/assert.h"
 #include "sched/pool_state.h"
 
+/* A frame of an ordinary function that overflows the stack must not step over the guard. Costs address space only. */
+#define STACK_GUARD_SIZE (256u << 10)
+
 static void check(const struct tr_pool *pool)
 {
     TR_ASSERT(pool->options.workers > 0 && pool->options.workers <= TR_WORKERS_MAX);
@@ -119,11 +122,15 @@ static unsigned create_threads(struct tr_pool *pool, int *error)
     unsigned created = 0;
     *error = 0;
     block_signals(&old);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setguardsize(&attr, STACK_GUARD_SIZE);
     while (created < pool->options.workers && *error == 0) {
         struct tr_worker *worker = &pool->workers[created];
-        *error = -pthread_create(&worker->thread, NULL, worker_main, worker);
+        *error = -pthread_create(&worker->thread, &attr, worker_main, worker);
         created += *error == 0;
     }
+    pthread_attr_destroy(&attr);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return created;
 }

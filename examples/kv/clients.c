@@ -183,7 +183,7 @@ static void open_door(troupe_ctx *ctx, struct clients *c)
         snprintf(text, sizeof text, "cannot listen on %s port %u: %s", o->host, o->port,
                  status == -EINVAL ? "--host takes a numeric address, such as 127.0.0.1 or ::1"
                                    : troupe_strerror(status));
-        kv_server_fail(ctx, c->server, text);
+        kv_server_fail(ctx, text);
         return;
     }
     bool first = c->server->port == 0;

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "batch.h"
 #include "blob.h"
@@ -305,12 +304,9 @@ static int started(troupe_ctx *ctx, void *self, const void *arg)
     int status = troupe_defer(ctx, release, c);
     if (status < 0)
         return status;
-    int fd = troupe_take_fd(ctx);
-    status = troupe_stream_adopt(ctx, fd, &options, &c->stream);
+    status = troupe_stream_adopt(ctx, troupe_take_fd(ctx), &options, &c->stream);
     if (status == 0)
         read_on(ctx, c);
-    else if (fd >= 0)
-        close(fd);
     return status;
 }
 
@@ -324,6 +320,6 @@ const troupe_behavior kv_conn_behavior = {
         {
             [DATA] = {"data", on_data, sizeof(troupe_data), NULL},
             [DRAINED] = {"drained", on_drained, sizeof(troupe_stream), NULL},
-            [CLOSED] = {"closed", on_closed, sizeof(troupe_stream), NULL},
+            [CLOSED] = {"closed", on_closed, sizeof(troupe_closed), NULL},
         },
 };

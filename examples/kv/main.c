@@ -42,6 +42,7 @@ static int serve(const struct kv_options *options)
     troupe_options runtime = {
         .workers = options->workers ? options->workers : default_workers(),
         .stop_on_signals = true,
+        .stop_timeout_ns = TROUPE_SEC(60),
         .dead_letter = kv_server_dead_letter,
     };
     int status = troupe_run(&kv_server_behavior, &args, &runtime);

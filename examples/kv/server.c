@@ -18,13 +18,12 @@
 
 struct root {
     struct kv_server *server;
-    unsigned ready; /* shards that have their data */
-    bool open;      /* the door: the clients actor was started */
 };
 
-void kv_server_fail(troupe_ctx *ctx, const struct kv_server *server, const char *text)
+void kv_server_fail(troupe_ctx *ctx, const char *text)
 {
-    troupe_tell(ctx, server->root, KV_SERVER_FAILED, text, strlen(text) + 1);
+    fprintf(stderr, "kv: %s\n", text);
+    troupe_stop_runtime(ctx, 1);
 }
 
 void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
@@ -41,6 +40,7 @@ void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
     case TROUPE_DEAD_NO_ACTOR:
         kv_request_drop(letter->payload, letter->size);
         break;
+    case TROUPE_DEAD_POISON:
     case TROUPE_DEAD_LATE_REPLY: /* is a reply */
     case TROUPE_DEAD_STOPPED:    /* the handler's drop does it */
     case TROUPE_DEAD_UNHANDLED:
@@ -48,13 +48,6 @@ void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
     case TROUPE_DEAD_COUNT:
         break;
     }
-}
-
-static void on_failed(troupe_ctx *ctx, void *self, const troupe_msg *msg)
-{
-    (void)self;
-    fprintf(stderr, "kv: %s\n", (const char *)troupe_payload(msg));
-    troupe_stop_runtime(ctx, 1);
 }
 
 /* --- the data folder --- */
@@ -121,42 +114,43 @@ static int check_logs(const struct kv_options *o)
 
 /* --- the tree --- */
 
-static int start_shards(troupe_ctx *ctx, struct kv_server *server)
-{
-    for (unsigned i = 0; i < server->options->shards; i++) {
-        struct kv_shard_args args = {.server = server, .index = i};
-        server->shards[i] = troupe_spawn(ctx, &kv_shard_behavior, &args, NULL);
-        if (troupe_addr_is_nobody(server->shards[i]))
-            return -ENOMEM;
-    }
-    return 0;
-}
-
 static int started(troupe_ctx *ctx, void *self, const void *args)
 {
     struct root *root = self;
     root->server = *(struct kv_server *const *)args;
-    root->server->root = troupe_self(ctx);
     root->server->started_ns = troupe_now(ctx);
-    if (lock_folder(ctx, root->server->options->dir) < 0 || check_logs(root->server->options) < 0) {
+    if (lock_folder(ctx, root->server->options->dir) < 0 || check_logs(root->server->options) < 0)
         troupe_stop_runtime(ctx, 1);
-        return 0;
-    }
-    return start_shards(ctx, root->server);
+    return 0;
 }
 
-/* Shards say this after each restart as well; the door is opened once. */
-static void on_ready(troupe_ctx *ctx, void *self, const troupe_msg *msg)
+static unsigned shards_count(troupe_ctx *ctx, void *self)
 {
-    struct root *root = self;
-    (void)msg;
-    if (root->open || ++root->ready < root->server->options->shards)
-        return;
-    root->open = true;
-    troupe_addr clients = troupe_spawn(ctx, &kv_clients_behavior, &root->server, NULL);
-    if (troupe_addr_is_nobody(clients))
-        troupe_panic(ctx, "out of memory for the clients actor");
+    (void)ctx;
+    return ((const struct root *)self)->server->options->shards;
 }
+
+static void make_shard_args(troupe_ctx *ctx, void *self, unsigned number, void *args)
+{
+    (void)ctx;
+    *(struct kv_shard_args *)args = (struct kv_shard_args){((const struct root *)self)->server, number};
+}
+
+/* All shards have their data by now: they hold their mailboxes until then. */
+static void make_clients_args(troupe_ctx *ctx, void *self, unsigned number, void *args)
+{
+    struct kv_server *server = ((const struct root *)self)->server;
+    (void)number;
+    for (unsigned i = 0; i < server->options->shards; i++)
+        server->shards[i] = troupe_child_at(ctx, i);
+    *(struct kv_server **)args = server;
+}
+
+static const troupe_child children[] = {
+    {.behavior = &kv_shard_behavior, .make_count = shards_count, .make_args = make_shard_args, .together = true},
+    {.behavior = &kv_clients_behavior, .make_args = make_clients_args},
+    {0},
+};
 
 /* Whatever crashes, however often: the server goes on with the rest, and tries again with a fresh window. */
 static troupe_verdict child_escalated(troupe_ctx *ctx, void *self, const troupe_crash *crash)
@@ -172,9 +166,5 @@ const troupe_behavior kv_server_behavior = {
     .args_size = sizeof(struct kv_server *),
     .started = started,
     .child_escalated = child_escalated,
-    .handlers =
-        {
-            [KV_SERVER_READY] = {"ready", on_ready, 0, NULL},
-            [KV_SERVER_FAILED] = {"failed", on_failed, TROUPE_ANY_SIZE, NULL},
-        },
+    .children = {.declared = children},
 };

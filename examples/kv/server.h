@@ -14,20 +14,14 @@ struct kv_server {
     const struct kv_options *options;
     uint64_t started_ns; /* troupe_now of the root */
     troupe_addr *shards; /* options->shards addresses: they hold over the shards' restarts */
-    troupe_addr root;
     troupe_addr clients; /* written by the clients actor, before it opens the door */
     uint16_t port;       /* the one listened on */
 };
 
-enum kv_server_kind {
-    KV_SERVER_READY,  /* from a shard, once per incarnation: its data is back */
-    KV_SERVER_FAILED, /* from anyone: payload is a text; the server cannot go on */
-};
-
 extern const troupe_behavior kv_server_behavior; /* args: a struct kv_server * with options set */
 
-/* kv_server_fail - tell the root to give up with this text. */
-void kv_server_fail(troupe_ctx *ctx, const struct kv_server *server, const char *text);
+/* kv_server_fail - the server cannot go on: says why and stops it, with status 1. Any actor. */
+void kv_server_fail(troupe_ctx *ctx, const char *text);
 
 /* kv_server_dead_letter - for troupe_options: frees what messages that died owned. */
 void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter);

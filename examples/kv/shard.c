@@ -154,7 +154,7 @@ static void panic_if_log_failed(troupe_ctx *ctx, struct shard *s)
     char text[700];
     snprintf(text, sizeof text, "%s of %s failed: %s", j->failed_at, j->path, troupe_strerror(j->error));
     if (j->disk_unknown) /* going on could lose what was acknowledged */
-        kv_server_fail(ctx, s->server, text);
+        kv_server_fail(ctx, text);
     troupe_panic(ctx, "%s", text); /* memory is ahead of the log: begin again from the log */
 }
 
@@ -275,9 +275,9 @@ static bool replay_one(void *keys, const struct kv_log_record *record)
     return kv_apply_record(keys, record);
 }
 
-static void refuse(troupe_ctx *ctx, struct shard *s, const char *text)
+static void refuse(troupe_ctx *ctx, const char *text)
 {
-    kv_server_fail(ctx, s->server, text);
+    kv_server_fail(ctx, text);
     troupe_stop_self(ctx);
 }
 
@@ -307,7 +307,7 @@ static bool settle_end(troupe_ctx *ctx, struct shard *s, const struct kv_replay_
     case KV_REPLAY_FOREIGN:
         break;
     }
-    refuse(ctx, s, text);
+    refuse(ctx, text);
     return false;
 }
 
@@ -322,9 +322,8 @@ static void loaded(troupe_ctx *ctx, struct shard *s)
         troupe_panic(ctx, "cannot go on with %s: %s", s->journal.path, troupe_strerror(status));
     s->loading = false;
     arm_expiry(ctx, s);
-    troupe_tell(ctx, s->server->root, KV_SERVER_READY, NULL, 0);
     kv_journal_commit(ctx, &s->journal); /* a fresh log's header */
-    troupe_resume(ctx);
+    troupe_unhold(ctx);
 }
 
 static void read_on(troupe_ctx *ctx, struct shard *s)
@@ -409,7 +408,7 @@ static int started(troupe_ctx *ctx, void *self, const void *arg)
     if (status < 0) {
         char text[700];
         snprintf(text, sizeof text, "cannot open %s: %s", s->journal.path, troupe_strerror(status));
-        refuse(ctx, s, text); /* trying again would not help */
+        refuse(ctx, text); /* trying again would not help */
         return 0;
     }
     s->replay.ctx = s->apply.keys;
@@ -473,7 +472,10 @@ const troupe_behavior kv_shard_behavior = {
     .started = started,
     .crashed = crashed,
     .stopped = stopped,
-    .supervision = {.restarts = TROUPE_RESTARTS_MAX, .window_ns = TROUPE_SEC(1)},
+    /* One bad request costs a millisecond; a disk that stays full is tried again about once a second. */
+    .supervision = {.restarts = TROUPE_RESTARTS_MAX,
+                    .window_ns = TROUPE_SEC(1),
+                    .backoff = {.initial_ns = TROUPE_MS(1), .max_ns = TROUPE_SEC(1), .healthy_ns = TROUPE_MS(100)}},
     .handlers =
         {
             [KV_REQUEST_KIND] = {"request", on_request, TROUPE_ANY_SIZE, kv_request_drop},

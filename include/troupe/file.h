@@ -44,7 +44,8 @@ TROUPE_API int troupe_file_read(troupe_ctx *ctx, troupe_file file, uint64_t offs
  * been written since the last good sync may be lost, and trying again would hide that. Returns 0 (one done message comes),
  * -EIO, -ENOMEM, -EAGAIN; a write that waited in line and then found too many operations in flight is done with -EAGAIN.
  * When a write fails, those in line behind it are not made, also not when the file is closed over it: they are done with
- * -ECANCELED. So what is written one behind the other is on the file up to some point and not beyond. */
+ * -ECANCELED, and so are those behind one that was cancelled with its token (token.h). So what is written one behind the other
+ * is on the file up to some point and not beyond. */
 TROUPE_API int troupe_file_write(troupe_ctx *ctx, troupe_file file, uint64_t offset, const void *bytes, size_t length,
                                  void (*release)(void *arg), void *arg, uint64_t tag);
 /* fdatasync: covers the writes whose done messages have come. Works for a directory opened read-only as well. Returns as

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-typedef struct troupe_ctx troupe_ctx; /* the running actor, as its callbacks see it; valid until they return */
+typedef struct troupe_ctx troupe_ctx;
 typedef struct troupe_msg troupe_msg;
 
 /* The largest payload of one message, bytes. */
@@ -54,10 +54,11 @@ TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
 /* What became of an ask. status is one of
  *   0            the receiver replied: payload and size are the reply's, valid until the callback returns
  *   -ETIMEDOUT   the deadline passed first; a reply that comes later becomes a dead letter (late_reply)
- *   -ECONNRESET  the receiver crashed while it handled or kept the message
+ *   -ECONNRESET  the receiver crashed while it handled the message, or crashed or restarted while it kept it
  *   -ESRCH       the receiver has ended, or ended before it handled the message, or while it kept it
  *   -ENODATA     the receiver handled it and neither replied nor kept it, or released it
  *   -EOPNOTSUPP  the receiver has no handler for this kind, or not for this size of payload
+ *   -ECANCELED   the token it was begun under is cancelled (token.h); a reply that comes later becomes a dead letter
  * Below 0 payload must not be looked at. Replies, and the news that there will be none, come in the order in which the
  * receiver sent them, among its other messages; a time-out overtakes the mailbox. */
 typedef struct troupe_answer {
@@ -94,7 +95,7 @@ TROUPE_API int troupe_reply_send(troupe_ctx *ctx, const troupe_msg *msg, troupe_
 
 /* Keeps msg, which the actor is handling, beyond the handler's return, to reply later or to use its payload. Ends with
  * a reply that returned 0 or with troupe_release, which is the only end for a tell. A message that is still kept when the
- * incarnation ends becomes a dead letter, and its asker is told (-ECONNRESET after a crash, -ESRCH after a stop); the
+ * incarnation ends becomes a dead letter, and its asker is told (-ECONNRESET if a crash or a restart ended it, else -ESRCH); the
  * handler's drop does not see it. Returns msg. NULL: out of memory, msg is kept already, or it is not a message that a
  * handler was given from the mailbox (an I/O event, an answer). */
 TROUPE_API troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg);

@@ -49,7 +49,7 @@ TROUPE_API int troupe_accepted_take(troupe_ctx *ctx, const troupe_msg *msg);
 typedef struct troupe_stream_options {
     unsigned data;    /* kind of message for received bytes and for the end of input: payload troupe_data */
     unsigned drained; /* kind: output fell below low_water after it had passed high_water; payload troupe_stream */
-    unsigned closed;  /* kind: troupe_stream_close is complete; payload troupe_stream */
+    unsigned closed;  /* kind: the stream is closed, see troupe_closed, its payload */
     bool wants_drained, wants_closed; /* false: these events are not sent */
     size_t high_water, low_water;     /* bytes of queued output, low <= high; 0: 1 MiB and 256 KiB */
 } troupe_stream_options;
@@ -63,13 +63,22 @@ typedef struct troupe_data {
     int status;
 } troupe_data;
 
+/* The stream's last event: nothing of it is in flight any more, its handle is dead. */
+typedef struct troupe_closed {
+    troupe_stream stream;
+    int status; /* 0: by troupe_stream_close; -ECANCELED: its token was cancelled (token.h), output was dropped */
+} troupe_closed;
+
 /* Makes a stream of a connected, blocking stream socket; from success on fd is the stream's, before that the caller's.
- * Returns 0, -EBADF (fd is below 0) or -ENOMEM. */
+ * Returns 0, -EBADF (fd is below 0), -ENOMEM or -ECANCELED (token.h). */
 TROUPE_API int troupe_stream_adopt(troupe_ctx *ctx, int fd, const troupe_stream_options *options,
                                    troupe_stream *stream);
-/* The fd that troupe_spawn_options gave to this actor, once: from here on it is the caller's to adopt or to close. -EBADF
- * when there is none left, as in a second incarnation. */
+/* The fd that troupe_spawn_options gave to this actor, once. It is the incarnation's, which closes it when it ends, until
+ * troupe_stream_adopt makes it a stream's, or a spawn a child's, or troupe_disown_fd the caller's: not to be closed before.
+ * -EBADF when there is none left, as in a second incarnation; -ENOMEM: it is still there, try again (not in `crashed`). */
 TROUPE_API int troupe_take_fd(troupe_ctx *ctx);
+/* Makes the fd that troupe_take_fd returned the caller's, to close. False: it is not the incarnation's any more. */
+TROUPE_API bool troupe_disown_fd(troupe_ctx *ctx, int fd);
 
 /* Grants one delivery: exactly one troupe_data message will come, unless the stream is closed before, with at most max
  * bytes (0: what one receive buffer holds, 16 KiB; above 1 MiB: 1 MiB). Nothing is read without a grant, so a slow actor

@@ -6,14 +6,14 @@
 #define TROUPE_RUNTIME_H
 
 #include <troupe/actor.h>
+#include <troupe/log.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-typedef struct troupe_runtime troupe_runtime;
-
 #define TROUPE_WORKERS_MAX 56
+#define TROUPE_NO_BACKTRACES UINT32_MAX
 
 typedef struct troupe_dead_letter {
     troupe_dead_reason reason;
@@ -36,11 +36,23 @@ typedef struct troupe_options {
     /* troupe_run: SIGINT and SIGTERM stop the runtime in order, a second one ends the process. Call it before other threads
      * exist, or block both signals in them. */
     bool stop_on_signals;
-    /* Called for each line the runtime logs, from any worker, at most one at a time; line ends without newline. It must not
-     * call anything that logs. At most 20 lines a second, errors aside. Default: stderr. */
-    void (*log)(void *arg, troupe_log_level level, const char *line);
+    /* troupe_run: after this long the order to stop (by signal or troupe_stop_runtime) has failed: the survivors are logged as
+     * by troupe_runtime_stop and troupe_run returns -ETIMEDOUT, with the runtime's threads still there: end the process.
+     * Default TROUPE_FOREVER. */
+    uint64_t stop_timeout_ns;
+    /* Called for each record the runtime logs (log.h), at most one at a time. It must not call anything that logs. At most 20
+     * a second, errors aside: what is left out is counted and said. Default: for a person, on stderr, crashes with their
+     * backtrace. */
+    void (*log)(void *arg, const troupe_log_record *record);
     void *log_arg;
     troupe_log_level log_level; /* the most verbose level that is logged */
+    unsigned crashes_kept;      /* how many crashes troupe_crashes_read can give; default 64, at most 65,536 */
+    unsigned backtraces;        /* taken per second and worker; default 10, TROUPE_NO_BACKTRACES: none */
+    unsigned quarantine_max;    /* poisonous messages kept; default 1,024 */
+    /* SIGSEGV, SIGBUS, SIGFPE, SIGILL and stack overflow in the code of behaviors that say recover_faults too become a crash
+     * of the actor, where that can be proved to be only the actor's own code. Else, and for all others, the process dies
+     * with a report and a true core. Read docs/SUPERVISION.md before: it is availability, not safety. */
+    bool recover_faults;
     /* Called for each dead letter, on the worker or thread where it died, several at once. Keep it short; it must not
      * panic. */
     void (*dead_letter)(void *arg, const troupe_dead_letter *letter);
@@ -60,7 +72,15 @@ TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior 
                                     const troupe_options *options, troupe_addr *root_addr);
 /* Tells root to stop; returns at once. Any thread between start and join, also one that waits for signals, but not a signal
  * handler; idempotent. */
-TROUPE_API void troupe_runtime_stop(troupe_runtime *rt);
+TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
+/* troupe_runtime_stop - tell root to stop and wait until all actors have ended, at most timeout_ns.
+ * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which handler and
+ *   since when, which child, which operation. It may be called again; join would wait on.
+ * One thread, not a worker. */
+TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
+/* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its length as
+ * snprintf does. Any thread between start and join; what it says may be a moment old. */
+TROUPE_API size_t troupe_runtime_survivors(troupe_runtime *rt, char *out, size_t size);
 /* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt must
  * not be used afterwards. One thread, not a worker. */
 TROUPE_API int troupe_runtime_join(troupe_runtime *rt);
@@ -78,7 +98,9 @@ typedef struct troupe_stats {
     uint64_t spawns, stops;
     uint64_t messages_handled; /* user messages, replies and I/O events whose handler or callback returned */
     uint64_t activations, steals, parks, wakes;
-    uint64_t crashes, restarts, escalations;
+    uint64_t crashes, restarts, escalations, kills;
+    uint64_t cleanup_panics;   /* panics in deferred calls, releases and drops: counted and skipped */
+    uint64_t faults_recovered; /* hardware faults that became crashes */
     uint64_t dead_letters[TROUPE_DEAD_COUNT];
     uint64_t mailbox_high_water; /* the longest backlog that any actor found at once, messages */
     uint64_t io_submitted, io_completed, io_system_calls;

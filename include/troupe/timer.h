@@ -19,7 +19,7 @@ typedef struct troupe_timer {
 } troupe_timer;
 
 /* Sends a copy of payload to `to` once, delay_ns from now, as troupe_tell from this actor would. timer may be NULL.
- * TROUPE_FOREVER: never. Returns 0, -ENOMEM or -EMSGSIZE. */
+ * TROUPE_FOREVER: never. Returns 0, -ENOMEM, -EMSGSIZE or -ECANCELED (token.h). */
 TROUPE_API int troupe_send_after(troupe_ctx *ctx, uint64_t delay_ns, troupe_addr to, unsigned kind, const void *payload,
                                  size_t size, troupe_timer *timer);
 /* The same every period_ns, first one period from now, without drift; a period that was missed is not made up for, and one

@@ -6,11 +6,18 @@
 #define TROUPE_TROUPE_H
 
 #include <troupe/actor.h>
+#include <troupe/crash.h>
 #include <troupe/file.h>
+#include <troupe/log.h>
 #include <troupe/message.h>
+#include <troupe/monitor.h>
 #include <troupe/net.h>
+#include <troupe/own.h>
+#include <troupe/quarantine.h>
 #include <troupe/runtime.h>
+#include <troupe/supervision.h>
 #include <troupe/timer.h>
+#include <troupe/token.h>
 #include <troupe/types.h>
 
 #endif

@@ -50,8 +50,11 @@ static inline bool troupe_addr_same(troupe_addr a, troupe_addr b)
 typedef enum troupe_reason {
     TROUPE_REASON_NORMAL = 0, /* it stopped itself */
     TROUPE_REASON_STOPPED,    /* it was told to stop */
+    TROUPE_REASON_SHUTDOWN,   /* its significant children have ended (supervision.h, auto_shutdown) */
     TROUPE_REASON_CRASHED,    /* it crashed, and its restart policy is temporary */
     TROUPE_REASON_ESCALATED,  /* it crashed too often, and was ended while it waited for its parent's verdict */
+    TROUPE_REASON_KILLED,     /* by troupe_kill, or its shutdown time was up */
+    TROUPE_REASON_NO_ACTOR,   /* what a monitor is told of an address that was stale already */
     TROUPE_REASON_COUNT
 } troupe_reason;
 
@@ -59,10 +62,11 @@ typedef enum troupe_reason {
 typedef enum troupe_dead_reason {
     TROUPE_DEAD_NO_ACTOR = 0, /* the address is stale, or nobody */
     TROUPE_DEAD_STOPPED,      /* it was still in the mailbox when its receiver stopped */
-    TROUPE_DEAD_CRASHED,      /* its handler panicked, or the incarnation that kept it crashed */
+    TROUPE_DEAD_CRASHED,      /* its handler panicked, or the incarnation that kept it crashed or was restarted */
     TROUPE_DEAD_UNHANDLED,    /* the behavior has no handler for its kind */
     TROUPE_DEAD_BAD_SIZE,     /* its payload has not the size that the handler declares */
     TROUPE_DEAD_LATE_REPLY,   /* a reply (or why there is none) to an ask that has ended, or whose incarnation has */
+    TROUPE_DEAD_POISON,       /* it crashed its handler once more than the handler's retries; it is in quarantine */
     TROUPE_DEAD_COUNT
 } troupe_dead_reason;
 

@@ -104,9 +104,12 @@ Test(kv_cli, a_folder_that_cannot_be_is_named)
 Test(kv_cli, a_folder_is_for_one_server)
 {
     struct kv kv = kv_start(NULL);
-    char *dir = scratch_path("data");
+    char *dir = scratch_path("data"), *rewritten = scratch_path("data/shard-0.log.new");
+    fclose(fopen(rewritten, "w")); /* as if a log were being rewritten */
     char *printed = RUN(1, "--port", "0", "--dir", dir);
     cr_expect(strstr(printed, "another server uses the folder") && strstr(printed, dir), "%s", printed);
+    cr_expect_eq(access(rewritten, F_OK), 0, "the second server took a file of the first one's");
+    free(rewritten);
     free(printed);
     struct client c = client_connect(kv.port);
     cr_assert_str_eq(client_ask(&c, "PING"), "+PONG");

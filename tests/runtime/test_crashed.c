@@ -140,7 +140,7 @@ static void loader_done(troupe_ctx *ctx, void *self, const troupe_msg *msg)
     if (troupe_incarnation(ctx) == 1)
         troupe_panic(ctx, "while loading");
     say("loaded");
-    troupe_resume(ctx);
+    troupe_unhold(ctx);
 }
 
 HANDLER(loader_go)

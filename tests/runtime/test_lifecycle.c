@@ -9,38 +9,73 @@
 
 #include "runtime/lifecycle.h"
 
-/* One row per state, one column per event: "next state:actions", actions by letter; "-" cannot happen.
- * S stop children, F forget window, R reincarnate, E escalate, D done (finish). */
-static const char *const expected[TR_LIFE_COUNT][TR_EVENT_COUNT] = {
-    /*                started     crashed         stop            quiet        allowed        exceeded        refused      verdict */
-    /* starting   */ {"running:", "restarting:S", "stopping:S", "-", "-", "-", "-", "-"},
-    /* running    */ {"-", "restarting:S", "stopping:S", "-", "-", "-", "-", "-"},
-    /* restarting */ {"-", "restarting:", "stopping:", "-", "starting:R", "escalating:E", "stopped:D", "-"},
-    /* escalating */ {"-", "-", "stopping:", "-", "-", "-", "-", "starting:FR"},
-    /* stopping   */ {"-", "stopping:", "stopping:", "stopped:D", "-", "-", "-", "-"},
-    /* stopped    */ {"-", "-", "-", "-", "-", "-", "-", "-"},
+/* What every state answers to every event, written down a second time. One row per event, one column per state:
+ * ST starting, RU running, RS restarting, RE resting, WA waiting, ES escalating, SP stopping, KI killing, SD stopped.
+ * "XX abc": moves to XX, with actions by letter; "=": ignored; "": impossible.
+ * c cancel, s stop children, k kill children, d drop output, w wake, f forget window, r rest, i reincarnate, a ask the
+ * parent, e escalate, F finish. */
+static const char *const expected[TR_EVENT_COUNT][TR_LIFE_COUNT] = {
+    /* event                        ST       RU       RS       RE       WA      ES       SP       KI      SD */
+    [TR_EVENT_STARTED] = {"RU", "", "", "", "", "", "", "", ""},
+    [TR_EVENT_CRASHED] = {"RS cs", "RS cs", "=", "", "", "", "=", "", ""},
+    [TR_EVENT_RENEW] = {"RS cs", "RS cs", "=", "WA wa", "=", "=", "=", "=", ""},
+    [TR_EVENT_STOP] = {"SP cs", "SP cs", "SP", "SP w", "SP", "SP", "=", "=", ""},
+    [TR_EVENT_KILL] = {"KI ck", "KI ck", "KI kd", "KI w", "KI", "KI", "KI kd", "=", ""},
+    [TR_EVENT_QUIET] = {"", "", "", "", "", "", "SD F", "SD F", ""},
+    [TR_EVENT_RESTART_NOW] = {"", "", "ST i", "", "ST i", "", "", "", ""},
+    [TR_EVENT_RESTART_LATER] = {"", "", "RE r", "", "RE r", "", "", "", ""},
+    [TR_EVENT_RESTART_ASKED] = {"", "", "WA a", "", "", "", "", "", ""},
+    [TR_EVENT_RESTART_REFUSED] = {"", "", "SD F", "", "", "", "", "", ""},
+    [TR_EVENT_WINDOW_EXCEEDED] = {"", "", "ES e", "", "", "", "", "", ""},
+    [TR_EVENT_RESTED] = {"", "", "", "ST wi", "", "", "", "", ""},
+    [TR_EVENT_VERDICT_RESTART] = {"=", "=", "=", "=", "=", "ST fi", "=", "=", ""},
+    [TR_EVENT_VERDICT_WAIT] = {"=", "=", "=", "=", "=", "WA f", "=", "=", ""},
 };
 
 static void describe(char *out, size_t size, enum tr_life from, enum tr_event event)
 {
+    static const char *const lives[] = {"ST", "RU", "RS", "RE", "WA", "ES", "SP", "KI", "SD"};
+    static const char letters[] = "cskdwfriaeF";
     struct tr_move m = tr_lifecycle_move(from, event);
-    if (!m.defined)
-        snprintf(out, size, "-");
-    else
-        snprintf(out, size, "%s:%s%s%s%s%s", tr_life_name(m.next), m.actions & TR_DO_STOP_CHILDREN ? "S" : "",
-                 m.actions & TR_DO_FORGET_WINDOW ? "F" : "", m.actions & TR_DO_REINCARNATE ? "R" : "",
-                 m.actions & TR_DO_ESCALATE ? "E" : "", m.actions & TR_DO_FINISH ? "D" : "");
+    if (m.answer != TR_ANSWER_MOVE) {
+        cr_assert(m.next == from && m.actions == 0);
+        snprintf(out, size, "%s", m.answer == TR_ANSWER_IGNORE ? "=" : "");
+        return;
+    }
+    size_t at = (size_t)snprintf(out, size, "%s%s", lives[m.next], m.actions ? " " : "");
+    for (unsigned bit = 0; letters[bit]; bit++)
+        if (m.actions & 1u << bit)
+            at += (size_t)snprintf(out + at, size - at, "%c", letters[bit]);
 }
 
-Test(lifecycle, every_state_and_event_moves_as_expected)
+Test(lifecycle, every_state_answers_every_event_as_expected)
 {
     char got[64];
     for (unsigned life = 0; life < TR_LIFE_COUNT; life++)
         for (unsigned event = 0; event < TR_EVENT_COUNT; event++) {
             describe(got, sizeof got, (enum tr_life)life, (enum tr_event)event);
-            cr_assert_str_eq(got, expected[life][event], "%s on %s", tr_life_name((enum tr_life)life),
+            cr_assert_str_eq(got, expected[event][life], "%s on %s", tr_life_name((enum tr_life)life),
                              tr_event_name((enum tr_event)event));
         }
+}
+
+/* From every state but the last there is a way to the last that needs nothing but orders and quiet: no actor can be stuck. */
+Test(lifecycle, a_kill_ends_every_actor)
+{
+    for (unsigned life = 0; life < TR_LIFE_STOPPED; life++) {
+        struct tr_move killed = tr_lifecycle_move((enum tr_life)life, TR_EVENT_KILL);
+        cr_assert_eq(killed.next, TR_LIFE_KILLING);
+        cr_assert_eq(tr_lifecycle_move(killed.next, TR_EVENT_QUIET).next, TR_LIFE_STOPPED);
+    }
+}
+
+/* Who waits for a word (of the parent, of an alarm) forgets or keeps nothing armed that could wake the wrong incarnation. */
+Test(lifecycle, every_way_out_of_a_rest_wakes)
+{
+    for (unsigned event = 0; event < TR_EVENT_COUNT; event++) {
+        struct tr_move m = tr_lifecycle_move(TR_LIFE_RESTING, (enum tr_event)event);
+        cr_assert_eq(m.answer == TR_ANSWER_MOVE, (m.actions & TR_DO_WAKE) != 0);
+    }
 }
 
 Test(lifecycle, every_state_and_event_has_its_own_name)
@@ -60,31 +95,42 @@ Test(lifecycle, nothing_leaves_the_last_state_and_only_it_finishes)
     for (unsigned life = 0; life < TR_LIFE_COUNT; life++)
         for (unsigned event = 0; event < TR_EVENT_COUNT; event++) {
             struct tr_move m = tr_lifecycle_move((enum tr_life)life, (enum tr_event)event);
-            cr_assert(!m.defined || life != TR_LIFE_STOPPED);
-            cr_assert_eq(m.defined && m.next == TR_LIFE_STOPPED, (m.actions & TR_DO_FINISH) != 0);
+            cr_assert(m.answer != TR_ANSWER_MOVE || life != TR_LIFE_STOPPED);
+            cr_assert_eq(m.answer == TR_ANSWER_MOVE && m.next == TR_LIFE_STOPPED, (m.actions & TR_DO_FINISH) != 0);
         }
+}
+
+Test(lifecycle, every_action_has_its_own_name)
+{
+    for (unsigned a = 1; a < TR_DO_END; a <<= 1)
+        for (unsigned b = 1; b < a; b <<= 1)
+            cr_assert_str_neq(tr_action_name(a), tr_action_name(b));
+    cr_assert_str_eq(tr_action_name(TR_DO_END), "?");
 }
 
 /* --- the page ------------------------------------------------------------------------------------------------------- */
 
-static const char *const action_words[] = {"stop children", "forget window", "reincarnate", "tell the parent",
-                                           "finish"};
+static void upper(char *out, const char *name)
+{
+    while ((*out++ = (char)toupper(*name++)))
+        ;
+}
 
-/* What the page must say in the cell: "RESTARTING (stop children)", or nothing. */
+/* What the page must say in the cell: "RESTARTING (cancel, stop children)", "=" or nothing. */
 static void cell_text(char *out, size_t size, enum tr_life from, enum tr_event event)
 {
     struct tr_move m = tr_lifecycle_move(from, event);
     out[0] = '\0';
-    if (!m.defined)
+    if (m.answer == TR_ANSWER_IGNORE)
+        snprintf(out, size, "=");
+    if (m.answer != TR_ANSWER_MOVE)
         return;
-    size_t at = 0;
-    for (const char *c = tr_life_name(m.next); *c; c++)
-        out[at++] = (char)toupper(*c);
-    out[at] = '\0';
+    upper(out, tr_life_name(m.next));
+    size_t at = strlen(out);
     const char *before = " (";
-    for (unsigned i = 0; i < sizeof action_words / sizeof *action_words; i++)
-        if (m.actions & 1u << i) {
-            at += (size_t)snprintf(out + at, size - at, "%s%s", before, action_words[i]);
+    for (unsigned bit = 1; bit < TR_DO_END; bit <<= 1)
+        if (m.actions & bit) {
+            at += (size_t)snprintf(out + at, size - at, "%s%s", before, tr_action_name(bit));
             before = ", ";
         }
     if (m.actions)
@@ -95,12 +141,14 @@ static void table_text(char *out, size_t size)
 {
     size_t at = (size_t)snprintf(out, size, "| event |");
     for (unsigned life = 0; life < TR_LIFE_STOPPED; life++) {
-        char name[32] = "";
-        for (size_t i = 0; tr_life_name((enum tr_life)life)[i]; i++)
-            name[i] = (char)toupper(tr_life_name((enum tr_life)life)[i]);
+        char name[32];
+        upper(name, tr_life_name((enum tr_life)life));
         at += (size_t)snprintf(out + at, size - at, " %s |", name);
     }
-    at += (size_t)snprintf(out + at, size - at, "\n|---|---|---|---|---|---|\n");
+    at += (size_t)snprintf(out + at, size - at, "\n|---|");
+    for (unsigned life = 0; life < TR_LIFE_STOPPED; life++)
+        at += (size_t)snprintf(out + at, size - at, "---|");
+    at += (size_t)snprintf(out + at, size - at, "\n");
     for (unsigned event = 0; event < TR_EVENT_COUNT; event++) {
         at += (size_t)snprintf(out + at, size - at, "| %s |", tr_event_name((enum tr_event)event));
         for (unsigned life = 0; life < TR_LIFE_STOPPED; life++) {

@@ -81,7 +81,7 @@ Test(mailbox, only_one_signal_to_an_idle_mailbox_wakes)
     go_idle();
     cr_assert_eq(tr_mailbox_signal(cell, &first), TR_PUSH_WAKE);
     cr_assert_eq(tr_mailbox_signal(cell, &second), TR_PUSH_QUEUED);
-    cr_assert_eq(tr_mailbox_control(cell, cell->generation, TR_CONTROL_STOP), TR_PUSH_QUEUED);
+    cr_assert_eq(tr_mailbox_control(cell, cell->generation, TR_CONTROL_STOP, 0), TR_PUSH_QUEUED);
     cr_assert(tr_mailbox_has_control(cell));
     cr_assert_eq(tr_mailbox_take_bits(cell), TR_CONTROL_STOP);
     cr_assert_eq(tr_mailbox_take_bits(cell), 0);
@@ -94,8 +94,8 @@ Test(mailbox, only_one_signal_to_an_idle_mailbox_wakes)
 Test(mailbox, a_control_bit_wakes_an_idle_mailbox_and_bits_add_up)
 {
     go_idle();
-    cr_assert_eq(tr_mailbox_control(cell, cell->generation, TR_CONTROL_STOP), TR_PUSH_WAKE);
-    cr_assert_eq(tr_mailbox_control(cell, cell->generation, TR_CONTROL_RESTART), TR_PUSH_QUEUED);
+    cr_assert_eq(tr_mailbox_control(cell, cell->generation, TR_CONTROL_STOP, 0), TR_PUSH_WAKE);
+    cr_assert_eq(tr_mailbox_control(cell, cell->generation, TR_CONTROL_RESTART, 0), TR_PUSH_QUEUED);
     cr_assert_eq(tr_mailbox_take_bits(cell), TR_CONTROL_STOP | TR_CONTROL_RESTART);
 }
 
@@ -121,7 +121,7 @@ Test(mailbox, it_does_not_go_idle_over_a_signal)
     tr_mailbox_signal(cell, &signal);
     cr_assert_eq(tr_mailbox_idle(cell, &mark), TR_IDLE_BUSY);
     cr_assert_eq(tr_mailbox_take_signals(cell), &signal);
-    tr_mailbox_control(cell, cell->generation, TR_CONTROL_STOP);
+    tr_mailbox_control(cell, cell->generation, TR_CONTROL_STOP, 0);
     cr_assert_eq(tr_mailbox_idle(cell, &mark), TR_IDLE_BUSY);
 }
 
@@ -181,52 +181,55 @@ Test(mailbox, the_mark_may_be_pushed_again_once_it_is_let_go)
 Test(mailbox, closed_mailbox_refuses_a_late_send)
 {
     troupe_msg *mark;
-    struct tr_signal *signals, late = {.kind = TR_SIGNAL_TIMER};
+    struct tr_signal late = {.kind = TR_SIGNAL_TIMER};
     uint32_t generation = cell->generation;
-    cr_assert_null(tr_mailbox_close(cell, &mark, &signals));
+    cr_assert_null(tr_mailbox_close(cell, &mark));
+    cr_assert_null(cell->fifo_head);
     cr_assert_eq(tr_mailbox_push(cell, node[0]), TR_PUSH_CLOSED);
     cr_assert_eq(tr_mailbox_signal(cell, &late), TR_PUSH_CLOSED);
-    cr_assert_eq(tr_mailbox_control(cell, generation, TR_CONTROL_STOP), TR_PUSH_CLOSED);
+    cr_assert_eq(tr_mailbox_control(cell, generation, TR_CONTROL_STOP, 0), TR_PUSH_CLOSED);
 }
 
 Test(mailbox, close_returns_what_was_never_handled_in_order)
 {
     troupe_msg *mark;
-    struct tr_signal *signals, alarm = {.kind = TR_SIGNAL_ALARM};
+    struct tr_signal alarm = {.kind = TR_SIGNAL_ALARM};
     tr_mailbox_push(cell, node[0]);
     tr_mailbox_push(cell, node[1]);
     fetch();
     tr_mailbox_pop(cell);
     tr_mailbox_push(cell, node[2]);
     tr_mailbox_signal(cell, &alarm);
-    troupe_msg *rest = tr_mailbox_close(cell, &mark, &signals);
+    struct tr_signal *signals = tr_mailbox_close(cell, &mark);
+    troupe_msg *rest = cell->fifo_head;
     cr_assert_null(mark, "node[1], the mark, is among the rest");
     cr_assert(rest == node[1] && rest->next == node[2] && !rest->next->next);
     cr_assert_eq(signals, &alarm);
+    tr_mailbox_pop(cell);
+    tr_mailbox_pop(cell);
+    cr_assert(!cell->fifo_head && !cell->fifo_tail);
 }
 
 Test(mailbox, close_returns_the_handled_mark_apart)
 {
     troupe_msg *mark;
-    struct tr_signal *signals;
     tr_mailbox_push(cell, node[0]);
     fetch();
     tr_mailbox_pop(cell);
     node[0]->flags |= TR_MSG_HANDLED;
-    cr_assert_null(tr_mailbox_close(cell, &mark, &signals));
+    cr_assert_null(tr_mailbox_close(cell, &mark));
     cr_assert_eq(mark, node[0]);
 }
 
 Test(mailbox, a_bit_for_an_ended_actor_does_not_hit_the_next_in_its_slot)
 {
     troupe_msg *mark;
-    struct tr_signal *signals;
     uint32_t generation = cell->generation;
-    tr_mailbox_control(cell, generation, TR_CONTROL_STOP);
-    tr_mailbox_close(cell, &mark, &signals);
-    cr_assert_eq(tr_mailbox_control(cell, generation + 1, TR_CONTROL_RESTART), TR_PUSH_QUEUED, "its parent, say");
+    tr_mailbox_control(cell, generation, TR_CONTROL_STOP, 0);
+    tr_mailbox_close(cell, &mark);
+    cr_assert_eq(tr_mailbox_control(cell, generation + 1, TR_CONTROL_RESTART, 0), TR_PUSH_QUEUED, "its parent, say");
     tr_mailbox_open(cell);
     cr_assert_not(tr_mailbox_has_control(cell));
-    cr_assert_eq(tr_mailbox_control(cell, generation, TR_CONTROL_STOP), TR_PUSH_CLOSED);
+    cr_assert_eq(tr_mailbox_control(cell, generation, TR_CONTROL_STOP, 0), TR_PUSH_CLOSED);
     cr_assert_not(tr_mailbox_has_control(cell));
 }

@@ -104,7 +104,7 @@ static void start_server(const troupe_behavior *server, unsigned workers)
 
 static void stop_server(void)
 {
-    troupe_runtime_stop(rt);
+    troupe_runtime_request_stop(rt);
     cr_assert_eq(troupe_runtime_join(rt), 0);
 }
 
@@ -223,7 +223,7 @@ static const troupe_behavior echo = {.name = "echo",
                                      .supervision = {.restart = TROUPE_RESTART_TEMPORARY},
                                      .handlers = {[DATA] = ON(echo_data, sizeof(troupe_data)),
                                                   [DRAINED] = ON(echo_drained, sizeof(troupe_stream)),
-                                                  [CLOSED] = ON(echo_closed, sizeof(troupe_stream)),
+                                                  [CLOSED] = ON(echo_closed, sizeof(troupe_closed)),
                                                   [PANIC] = ON(panic_now, 0)}};
 
 static void echo_once(size_t length)
@@ -339,7 +339,7 @@ static const troupe_behavior source = {.name = "source",
                                        .started = source_started,
                                        .handlers = {[DATA] = ON(unexpected, sizeof(troupe_data)),
                                                     [DRAINED] = ON(ignore, sizeof(troupe_stream)),
-                                                    [CLOSED] = ON(source_closed, sizeof(troupe_stream)),
+                                                    [CLOSED] = ON(source_closed, sizeof(troupe_closed)),
                                                     [PANIC] = ON(panic_now, 0)}};
 
 static void read_all_pieces(int fd)
@@ -473,7 +473,7 @@ static const troupe_behavior pumping = {
     .state_size = sizeof(struct conn),
     .started = pump_started,
     .handlers = {
-        [DRAINED] = ON(pump_drained, sizeof(troupe_stream)), [CLOSED] = ON(source_closed, sizeof(troupe_stream))}};
+        [DRAINED] = ON(pump_drained, sizeof(troupe_stream)), [CLOSED] = ON(source_closed, sizeof(troupe_closed))}};
 
 Test(stream, a_slow_reader_is_waited_for_with_bounded_memory)
 {

@@ -87,8 +87,8 @@ static void *stop_from_outside(void *arg)
 {
     while (word(0) < 10000)
         sched_yield();
-    troupe_runtime_stop(arg);
-    troupe_runtime_stop(arg);
+    troupe_runtime_request_stop(arg);
+    troupe_runtime_request_stop(arg);
     return NULL;
 }
 
@@ -229,7 +229,7 @@ Test(runtime, a_foreign_tell_to_an_ended_actor_is_a_dead_letter)
     troupe_stats_read(rt, &stats);
     cr_assert_eq(stats.dead_letters[TROUPE_DEAD_NO_ACTOR], 2);
     cr_assert_eq(world.dead[TROUPE_DEAD_NO_ACTOR], 2);
-    troupe_runtime_stop(rt);
+    troupe_runtime_request_stop(rt);
     cr_assert_eq(troupe_runtime_join(rt), 0);
 }
 

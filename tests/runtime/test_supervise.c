@@ -173,13 +173,13 @@ static int run_plan(const troupe_behavior *root, const troupe_supervision *super
 
 Test(escalate, three_restarts_are_allowed_by_default_and_the_fourth_crash_escalates)
 {
-    cr_assert_eq(run_plan(&parent, NULL, 4, TROUPE_VERDICT_STOP_CHILD), 0);
+    cr_assert_eq(run_plan(&parent, NULL, 4, TROUPE_VERDICT_IGNORE), 0);
     cr_assert_str_eq(world.trace, "parent1 escalated:on request child:escalated stopped:stopped");
 }
 
 Test(escalate, without_restarts_the_first_crash_escalates)
 {
-    cr_assert_eq(run_plan(&parent, &none, 1, TROUPE_VERDICT_STOP_CHILD), 0);
+    cr_assert_eq(run_plan(&parent, &none, 1, TROUPE_VERDICT_IGNORE), 0);
     cr_assert_str_eq(world.trace, "parent1 escalated:on request child:escalated stopped:stopped");
 }
 
@@ -441,7 +441,7 @@ CHILD_STOPPED(panic_child_stopped)
 VERDICT(panic_child_escalated)
 {
     panic_in(ctx, IN_CHILD_ESCALATED);
-    return TROUPE_VERDICT_STOP_CHILD;
+    return TROUPE_VERDICT_IGNORE;
 }
 
 static const troupe_behavior panicker = {.name = "panicker",

@@ -95,10 +95,10 @@ static UNUSED unsigned dead_total(void)
     return sum;
 }
 
-static UNUSED void log_line(void *arg, troupe_log_level level, const char *line)
+static UNUSED void log_line(void *arg, const troupe_log_record *record)
 {
-    (void)arg, (void)level;
-    snprintf(world.last_log, sizeof world.last_log, "%s", line); /* lines come one at a time */
+    (void)arg;
+    snprintf(world.last_log, sizeof world.last_log, "%s", record->text); /* records come one at a time */
 }
 
 /* A fresh world; the watchdog kills a test that hangs. */

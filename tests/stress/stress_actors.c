@@ -257,7 +257,7 @@ static troupe_verdict root_child_escalated(troupe_ctx *ctx, void *self, const tr
     (void)ctx;
     if (!crash->behavior || !crash->text[0])
         abort();
-    return tr_rng_below(&root->rng, 2) ? TROUPE_VERDICT_RESTART_CHILD : TROUPE_VERDICT_STOP_CHILD;
+    return tr_rng_below(&root->rng, 2) ? TROUPE_VERDICT_RESTART_CHILD : TROUPE_VERDICT_IGNORE;
 }
 
 static troupe_stats last_stats;

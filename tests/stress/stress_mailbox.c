@@ -126,7 +126,7 @@ static void *run_sender(void *arg)
         if (i % 4 == 0)
             send_signal(slot, &me->boxes[i / 4]);
         if (i % 64 == 0 &&
-            tr_mailbox_control(slot->cell, ck_pr_load_32(&slot->cell->generation), TR_CONTROL_STOP) == TR_PUSH_WAKE)
+            tr_mailbox_control(slot->cell, ck_pr_load_32(&slot->cell->generation), TR_CONTROL_STOP, 0) == TR_PUSH_WAKE)
             schedule(slot);
         if (tr_rng_below(&rng, 32) == 0)
             sched_yield();
@@ -181,12 +181,10 @@ static void take_signals(struct tr_signal *signals)
 /* The end of one life and the beginning of the next, while senders go on. */
 static void close_and_open(struct slot *slot)
 {
-    troupe_msg *mark, *next;
-    struct tr_signal *signals;
-    troupe_msg *rest = tr_mailbox_close(slot->cell, &mark, &signals);
+    troupe_msg *mark, *rest;
+    struct tr_signal *signals = tr_mailbox_close(slot->cell, &mark);
     free_message(mark);
-    for (; rest; rest = next) {
-        next = rest->next;
+    while ((rest = tr_mailbox_pop(slot->cell))) {
         ck_pr_inc_64(&stress.received);
         free_message(rest);
     }

@@ -17,6 +17,10 @@
 #include <string.h>
 #include <wchar.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct tr_test_options {
     int sentinel; /* lets `Test(suite, name)` be written without options */
     void (*init)(void);
@@ -41,6 +45,10 @@ void tr_test_failed(const char *file, int line, bool fatal, const char *what, co
     __attribute__((format(printf, 5, 6)));
 void tr_test_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void tr_test_skip(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+
+#ifdef __cplusplus
+}
+#endif
 
 #define TR_TEST_REGISTER(Id, Suite, Name, Run, ...)                                                                    \
     static struct tr_test tr_test_##Id = {.suite = Suite, .name = Name, .run = Run, .options = {__VA_ARGS__}};         \
