@@ -3,6 +3,7 @@
 # Every test program is one file and one ctest entry, named FOLDER/NAME and labelled FOLDER:
 #   tests/{sched,io,runtime,supervision,kv,integration}/test_NAME.c   Criterion
 #   tests/cxx/test_NAME.cpp                               the same in C++, see cmake/cxx.cmake
+#   tests/faults/test_NAME.c                              Criterion, with programs to ruin, see cmake/faults.cmake
 #   tests/stress/{stress,soak}_NAME.c                     a plain main(), built with every sanitizer
 #   tests/examples/NAME.expected                          what the example NAME prints, exactly, before it exits 0
 #   tests/gates/*.c                                       planted faults, label `gate`, run only by `./dev check gates`

@@ -18,7 +18,6 @@
 
 #include "io/backend.h"
 #include "io/loop_state.h"
-#include "sched/base/assert.h"
 
 struct tr_blocking {
     pthread_mutex_t lock; /* guards the rest */

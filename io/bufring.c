@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each id is in one of two places: on offer (in the kernel's ring, or in our stack of free ids) or lent. While it is on
  * offer its memory belongs to the kernel, and under AddressSanitizer a touch of it by us is reported.
- * The ring is first-in first-out, so every buffer on offer is touched in turn: offering few keeps the cache warm, and the
- * number grows by a step whenever it gets low.
- * The tail is written by us with release and read by the kernel with acquire: it sees an entry before it sees its number. */
+ * The ring is first-in first-out, so every buffer on offer is touched in turn: offering few keeps the cache warm, and
+ * the number grows by a step whenever it gets low.
+ * The tail is written by us with release and read by the kernel with acquire: it sees an entry before it sees its
+ * number. */
 #include "io/bufring.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A loop's lent receive buffers: equal pieces of one mapping, offered to the kernel through a ring that it takes from when
- * data arrives, so that idle connections pin no memory. Owns the mapping and the ring's memory.
+/* A loop's lent receive buffers: equal pieces of one mapping, offered to the kernel through a ring that it takes from
+ * when data arrives, so that idle connections pin no memory. Owns the mapping and the ring's memory.
  * The loop's thread only. It is not an allocator: without a free buffer its user takes a heap block. */
 #ifndef TR_IO_BUFRING_H
 #define TR_IO_BUFRING_H
@@ -32,7 +32,8 @@ int tr_bufring_init(struct tr_bufring *b, unsigned count, size_t size);
 void tr_bufring_fini(struct tr_bufring *b);
 /* Makes do with fewer: the kernel did not accept so long a ring. Before start. */
 void tr_bufring_shrink(struct tr_bufring *b, unsigned count);
-/* Says who takes: the kernel, through b->ring that was just registered, or the loop itself. Once, before anything else. */
+/* Says who takes: the kernel, through b->ring that was just registered, or the loop itself. Once, before anything
+ * else. */
 void tr_bufring_start(struct tr_bufring *b, bool shared);
 /* Puts more buffers on offer; false when all exist already. */
 bool tr_bufring_grow(struct tr_bufring *b);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A buffered write copies into the page cache: microseconds. Through the ring ext4 cannot promise not to wait, so the
- * kernel hands it to one of its threads: two context switches, tens of microseconds. But where the caller asked for more
- * than a copy (O_DIRECT, O_SYNC, O_DSYNC), or the file is no file (pwritev says ESPIPE and has not waited), or much is to
- * be copied, or the journal is busy with a sync of ours, the kernel's thread shall wait and not ours. */
+ * kernel hands it to one of its threads: two context switches, tens of microseconds. But where the caller asked for
+ * more than a copy (O_DIRECT, O_SYNC, O_DSYNC), or the file is no file (pwritev says ESPIPE and has not waited), or
+ * much is to be copied, or the journal is busy with a sync of ours, the kernel's thread shall wait and not ours. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* O_DIRECT */
 #endif

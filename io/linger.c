@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One receive at a time into a lent buffer, and a timer. Everything happens on the loop's thread; a caller elsewhere sends
- * the block there as a command. It ends when the receive is back: with end of input, an error, or cancelled by the timer or
- * by a leaving loop. The timer looks whether the peer has taken output since the last time (SIOCOUTQ): a peer may be as slow
- * as it likes, but not still. What arrives is bounded too, for a peer that never stops. */
+/* One receive at a time into a lent buffer, and a timer. Everything happens on the loop's thread; a caller elsewhere
+ * sends the block there as a command. It ends when the receive is back: with end of input, an error, or cancelled by
+ * the timer or by a leaving loop. The timer looks whether the peer has taken output since the last time (SIOCOUTQ): a
+ * peer may be as slow as it likes, but not still. What arrives is bounded too, for a peer that never stops. */
 #include "io/linger.h"
 
 #include <linux/sockios.h>

@@ -8,7 +8,8 @@
 
 struct tr_loop;
 
-/* fd was shut down for writing and no op on it is in flight. Always ends with close(2); at once when memory is short. */
+/* fd was shut down for writing and no op on it is in flight. Always ends with close(2); at once when memory is
+ * short. */
 void tr_linger(struct tr_loop *loop, int fd);
 
 #endif

@@ -12,9 +12,9 @@
  * Edges: W -> C  what the waker published is visible to the drain (release before W, acquire after C).
  * At most one waker per sleep pays for the system call.
  *
- * commands, cancels, returns: stacks that any thread pushes to and the owner empties at one stroke, then reverses, so that
- * each poster's order is kept. Edge: push (release) -> batch pop (acquire). Pushers of commands and cancels wake, pushers
- * of returns do not: see op.c for why, and for the order in which they are emptied.
+ * commands, cancels, returns: stacks that any thread pushes to and the owner empties at one stroke, then reverses, so
+ * that each poster's order is kept. Edge: push (release) -> batch pop (acquire). Pushers of commands and cancels wake,
+ * pushers of returns do not: see op.c for why, and for the order in which they are emptied.
  * Checked by: tests/io/test_loop.c, tests/stress/stress_loop.c under ThreadSanitizer. */
 #include "io/loop.h"
 
@@ -41,11 +41,27 @@ enum { AWAKE, PARKED, NOTIFIED };
 #define DETACH_STEP_NS UINT64_C(20000000) /* between two looks meanwhile */
 #define OPS_MAX (1u << 24)                /* an op's index has 24 bits of user_data */
 
-uint64_t tr_loop_clock(void)
+static uint64_t clock_read(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+uint64_t tr_loop_clock(void)
+{
+    return clock_read(CLOCK_MONOTONIC);
+}
+
+uint64_t tr_loop_deadline(uint64_t timeout_ns)
+{
+    uint64_t now_ns = tr_loop_clock();
+    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+}
+
+uint64_t tr_loop_wall_clock(void)
+{
+    return clock_read(CLOCK_REALTIME_COARSE);
 }
 
 static uint64_t clock_of(void *arg)

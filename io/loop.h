@@ -45,8 +45,8 @@ struct tr_loop_stats {
  * throw-away ring. On -errno, `why` (of why_size bytes) holds one clear sentence: cause (seccomp profile, sysctl
  * kernel.io_uring_disabled, RLIMIT_MEMLOCK, old kernel) and remedy. options may be NULL. Not thread-safe. */
 int tr_io_create(struct tr_io **out, unsigned loops, const struct tr_io_options *options, char *why, size_t why_size);
-/* After every loop was detached and no thread uses one any more: frees the loops, whose memory outlives detach so that a
- * worker that leaves later can still wake them and put their ops. */
+/* After every loop was detached and no thread uses one any more: frees the loops, whose memory outlives detach so that
+ * a worker that leaves later can still wake them and put their ops. */
 void tr_io_destroy(struct tr_io *io);
 /* "uring" and the features in use, one line, for logs. */
 const char *tr_io_describe(const struct tr_io *io);
@@ -54,16 +54,20 @@ const char *tr_io_describe(const struct tr_io *io);
  * layer above may wrap attach. */
 struct tr_hooks tr_io_hooks(struct tr_io *io);
 
-/* Any thread between attach and detach; wakes the loop if it sleeps. Order: first in, first out per poster. One that comes
- * after detach is run by tr_io_destroy. */
+/* Any thread between attach and detach; wakes the loop if it sleeps. Order: first in, first out per poster. One that
+ * comes after detach is run by tr_io_destroy. */
 void tr_loop_post(struct tr_loop *loop, struct tr_loop_command *command);
 
 /* Owner thread only: */
 struct tr_wheel *tr_loop_wheel(struct tr_loop *loop);
 uint64_t tr_loop_now(struct tr_loop *loop);          /* ns, read at the last poll or wait: free, and a little old */
-uint64_t tr_loop_clock(void);                        /* CLOCK_MONOTONIC in ns, fresh; any thread */
 bool tr_loop_is_current(const struct tr_loop *loop); /* is the calling thread its owner? */
 /* Any thread: a copy, perhaps slightly old. */
 void tr_loop_stats(const struct tr_loop *loop, struct tr_loop_stats *out);
+
+/* Clocks, any thread: */
+uint64_t tr_loop_clock(void);                   /* CLOCK_MONOTONIC in ns, fresh */
+uint64_t tr_loop_deadline(uint64_t timeout_ns); /* on that clock, from now; UINT64_MAX, never, if beyond its end */
+uint64_t tr_loop_wall_clock(void);              /* CLOCK_REALTIME in ns, to some ms: for records, not for waiting */
 
 #endif

@@ -17,6 +17,7 @@
 #include "io/loop.h"
 #include "io/op.h"
 #include "sched/base/cacheline.h"
+#include "sched/base/count.h"
 #include "sched/base/rng.h"
 
 #define TR_OP_CHUNK 64u /* ops that the slab grows by */
@@ -71,16 +72,6 @@ struct tr_loop {
     ck_stack_t returns;                      /* struct tr_op by return_link */
     uint64_t returned_ops, returned_buffers; /* put by other workers and not yet taken in: the gauges subtract them */
 };
-
-static inline void tr_count(uint64_t *counter, uint64_t n)
-{
-    ck_pr_store_64(counter, *counter + n);
-}
-
-static inline void tr_uncount(uint64_t *counter, uint64_t n)
-{
-    ck_pr_store_64(counter, *counter - n);
-}
 
 static inline void tr_op_queue_push(struct tr_op_queue *queue, struct tr_op *op)
 {

@@ -19,9 +19,10 @@
  *   ASKED  -> NONE     submit and put
  * So cancel_link is in the queue exactly while POSTED, and cancel is idempotent.
  *
- * A put never overtakes a cancel of the same op. If it did, the record would be reused with its cancel_link still queued.
- *   put by the owner: sees POSTED (the cancel's caller ran before the put's, the user guarantees that) and then sends the
- *     op by way of the return queue.
+ * A put never overtakes a cancel of the same op. If it did, the record would be reused with its cancel_link still
+ *   queued.
+ *   put by the owner: sees POSTED (the cancel's caller ran before the put's, the user guarantees that) and then sends
+ *     the op by way of the return queue.
  *   the return queue: tr_loop_collect_returns takes all returns off first and all cancels second. The push of a cancel
  *     happened before the push of the put, so who sees the put (acquire) finds the cancel in its queue or already done;
  *     it acts on the cancels first.

@@ -36,9 +36,9 @@ enum tr_op_kind {
     TR_OP_KIND_COUNT
 };
 
-/* Runs on the home loop's thread at the terminal completion, exactly once per submit. op->res holds the result (>= 0, or
- * -errno; -ECANCELED after a cancel that came in time). From here on the op is the callback's until it calls tr_op_put,
- * which may be later and on another worker. */
+/* Runs on the home loop's thread at the terminal completion, exactly once per submit. op->res holds the result (>= 0,
+ * or -errno; -ECANCELED after a cancel that came in time). From here on the op is the callback's until it calls
+ * tr_op_put, which may be later and on another worker. */
 typedef void tr_op_done_fn(struct tr_op *op);
 
 /* Whose memory op->buffer is. */

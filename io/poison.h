@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The seam to AddressSanitizer: memory that must not be touched for now, because the kernel has it or nobody.
- * Owns nothing; io/ and runtime/ may use it on memory they own. It is not a check in a plain build: there it is nothing. */
+ * Owns nothing; io/ and runtime/ may use it on memory they own. It is not a check in a plain build: there it is
+ * nothing. */
 #ifndef TR_IO_POISON_H
 #define TR_IO_POISON_H
 

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "io/loop_state.h"
-#include "sched/base/assert.h"
 
 #define PATIENCE_NS UINT64_C(1000000000) /* for an answer that is due at once */
 #define TIMEOUT_NS UINT64_C(20000)

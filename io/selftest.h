@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tries on a throw-away loop what every loop will rely on: a receive into a lent buffer, a cancel, a wait that times out.
- * Owns nothing afterwards. tr_io_create calls it, once, in the thread that creates the io.
+/* Tries on a throw-away loop what every loop will rely on: a receive into a lent buffer, a cancel, a wait that times
+ * out. Owns nothing afterwards. tr_io_create calls it, once, in the thread that creates the io.
  * It is not a probe of kernel versions: only what was seen to work counts. */
 #ifndef TR_IO_SELFTEST_H
 #define TR_IO_SELFTEST_H

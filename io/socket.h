@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-/* Opens a listening TCP socket on a numeric IPv4/IPv6 host (or "localhost"). port 0: chosen by the kernel. Returns the fd
- * (close-on-exec, SO_REUSEADDR), or -errno (-EINVAL: host not numeric). */
+/* Opens a listening TCP socket on a numeric IPv4/IPv6 host (or "localhost"). port 0: chosen by the kernel. Returns the
+ * fd (close-on-exec, SO_REUSEADDR), or -errno (-EINVAL: host not numeric). */
 int tr_socket_listen(const char *host, uint16_t port, int backlog);
 /* Starts nothing: makes the socket and fills addr for a TR_OP_CONNECT. Returns the fd or -errno. */
 int tr_socket_connect_prepare(const char *host, uint16_t port, struct sockaddr_storage *addr, socklen_t *addr_len);

@@ -5,11 +5,11 @@
  *   DRAINING -> CLOSING   output gone, or lost with the connection, or no longer wanted
  *   CLOSING  -> CLOSED    both ops are back
  * Entering CLOSING shuts the socket down and cancels; close(2) comes only in CLOSED, when nothing is in flight: an fd
- * closed earlier could be another connection's by the time the kernel looks at the op. After an orderly end the socket is
- * shut down for writing only and handed to tr_linger, so that unread input cannot turn the close into a reset.
+ * closed earlier could be another connection's by the time the kernel looks at the op. After an orderly end the socket
+ * is shut down for writing only and handed to tr_linger, so that unread input cannot turn the close into a reset.
  *
- * Output is a queue of chunks. While a send is in flight the kernel reads bytes of the first ones: they are neither moved
- * nor freed before it is back, also not when the stream broke; appending behind them is fine.
+ * Output is a queue of chunks. While a send is in flight the kernel reads bytes of the first ones: they are neither
+ * moved nor freed before it is back, also not when the stream broke; appending behind them is fine.
  * An op that is done but not yet handed to *_done counts as in flight. */
 #include "io/stream.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A byte stream over a connected socket: one receive and one send in flight, a bounded-by-signal write queue, an orderly
- * close. Owns the fd, the queued output and the two ops; its user (an actor's port) owns the struct.
- * All calls on one stream must be serialised by its user, but may come from different workers over time: `loop` is always
- * the calling worker's. It is not a protocol and knows no framing. */
+/* A byte stream over a connected socket: one receive and one send in flight, a bounded-by-signal write queue, an
+ * orderly close. Owns the fd, the queued output and the two ops; its user (an actor's port) owns the struct.
+ * All calls on one stream must be serialised by its user, but may come from different workers over time: `loop` is
+ * always the calling worker's. It is not a protocol and knows no framing. */
 #ifndef TR_IO_STREAM_H
 #define TR_IO_STREAM_H
 
@@ -43,15 +43,17 @@ struct tr_stream {
 void tr_stream_init(struct tr_stream *s, int fd, tr_op_done_fn *recv_fn, tr_op_done_fn *send_fn, size_t high,
                     size_t low);
 /* Arms one receive of at most max bytes (0: one lent buffer). A larger max than the lent buffer's size gives the op a
- * heap block of that size (capped at 1 MiB). Returns 0; -EALREADY one is armed; -EPIPE input ended or closing; -EAGAIN no op. */
+ * heap block of that size (capped at 1 MiB). Returns 0; -EALREADY one is armed; -EPIPE input ended or closing; -EAGAIN
+ * no op. */
 int tr_stream_receive(struct tr_stream *s, struct tr_loop *loop, size_t max);
 /* To be called with the receive's op once it is done. Returns bytes received (> 0) with *data pointing into the op's
  * buffer, valid until tr_op_put(op), which is the caller's duty in every case; 0 at end of input; -errno. */
 ssize_t tr_stream_receive_done(struct tr_stream *s, struct tr_op *op, void **data);
-/* Queues a copy of bytes; sent in order, coalesced. Returns 0; -EPIPE closing or broken; -ENOMEM: nothing was queued. */
+/* Queues a copy of bytes; sent in order, coalesced. Returns 0; -EPIPE closing or broken; -ENOMEM: nothing was
+ * queued. */
 int tr_stream_write(struct tr_stream *s, struct tr_loop *loop, const void *bytes, size_t length);
-/* Queues bytes without copying: release(arg) is called once when they are sent or dropped, and also never lost: on -errno
- * it was NOT called and the caller still owns them. */
+/* Queues bytes without copying: release(arg) is called once when they are sent or dropped, and also never lost: on
+ * -errno it was NOT called and the caller still owns them. */
 int tr_stream_write_owned(struct tr_stream *s, struct tr_loop *loop, const void *bytes, size_t length,
                           void (*release)(void *arg), void *arg);
 /* Starts a send of what is queued if none is in flight. write does not submit by itself: the user calls flush once per

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The io_uring back end: one ring per loop, made and used by the loop's thread alone. The only file that knows liburing.
+/* The io_uring back end: one ring per loop, made and used by the loop's thread alone. The only file that knows
+ * liburing.
  *
  * Submission and completion queue: the words shared with the kernel are read with acquire and written with release, as
  * io_uring(7) demands (liburing's barrier.h). Entries are filled in place and published in enter; index i of the array
@@ -7,11 +8,11 @@
  *
  * Doorbell: an eventfd that a multishot poll watches. Each write posts a completion, which ends the sleep; nobody reads
  *   the counter while the poll lives (it would take 2^64 wakes to fill it).
- *   A multishot poll may end at any completion (a full completion queue ends it): F_MORE is then clear. At that completion,
- *   and only there, the eventfd is read; the poll is armed anew in the next enter, and fires at once if it is readable.
- *   No wake is lost: what that read takes away was written by wakers that found the owner PARKED in the sleep that is over,
- *   so what they published is taken in after it (loop.c, edge W -> C). A read between PARKED and the sleep would lose one.
- *   Kernels without multishot poll (-EINVAL) get one-shot polls in the same way.
+ *   A multishot poll may end at any completion (a full completion queue ends it): F_MORE is then clear. At that
+ *   completion, and only there, the eventfd is read; the poll is armed anew in the next enter, and fires at once if it
+ *   is readable. No wake is lost: what that read takes away was written by wakers that found the owner PARKED in the
+ *   sleep that is over, so what they published is taken in after it (loop.c, edge W -> C). A read between PARKED and
+ *   the sleep would lose one. Kernels without multishot poll (-EINVAL) get one-shot polls in the same way.
  *
  * An entry taken from the submission queue is irrevocable. Cancels are entries too, and so always come after their op.
  * Checked by: tests/io/test_loop.c (tiny queues), tests/io/test_op.c. */
@@ -317,8 +318,8 @@ static bool kernel_has_work(const struct io_uring *ring)
 static void check_enter(int result)
 {
     /* EINTR: a signal. ETIME: the time is over. EBUSY: reap first. EAGAIN: short of memory for requests, try later.
-     * What was not taken stays in the submission queue. Anything else (EBADR: the kernel dropped a completion) means that
-     * an op would never end. */
+     * What was not taken stays in the submission queue. Anything else (EBADR: the kernel dropped a completion) means
+     * that an op would never end. */
     TR_ASSERT(result >= 0 || result == -EINTR || result == -ETIME || result == -EBUSY || result == -EAGAIN);
 }
 
@@ -386,8 +387,8 @@ static void stale(struct tr_loop *loop, unsigned kind, int res, unsigned flags)
         close(res);
 }
 
-/* The kernel found no buffer on offer. Those on their way back, or new ones, may do; else the op gets a block of its own,
- * which it then keeps until put: never refused, never spinning. */
+/* The kernel found no buffer on offer. Those on their way back, or new ones, may do; else the op gets a block of its
+ * own, which it then keeps until put: never refused, never spinning. */
 static void out_of_buffers(struct tr_loop *loop, struct tr_op *op)
 {
     tr_count(&loop->stats.buffers_exhausted, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a timer lies: let due be its tick (its time rounded up, so that it is never early). Compare due with wheel->tick
- * in groups of six bits; the highest group that differs is the level, due's value of that group is the slot (the hashed
- * hierarchical wheel of Varghese and Lauck, scheme 7, with the level found by one exclusive or).
+/* Where a timer lies: let due be its tick (its time rounded up, so that it is never early). Compare due with
+ * wheel->tick in groups of six bits; the highest group that differs is the level, due's value of that group is the slot
+ * (the hashed hierarchical wheel of Varghese and Lauck, scheme 7, with the level found by one exclusive or).
  * Invariants:
  *   W1  a timer in a level's slot has due > tick, and its slot number is above tick's own in that level;
  *   W2  hence all timers of a level are due before those of the next one, and slots of a level never wrap;

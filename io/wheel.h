@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hierarchical timer wheel: arms and disarms in O(1), fires in the order of ticks. Owns no memory: timers are embedded.
- * One thread (the loop that holds it) may call; the clock is the caller's, so a simulator can move it.
+/* A hierarchical timer wheel: arms and disarms in O(1), fires in the order of ticks. Owns no memory: timers are
+ * embedded. One thread (the loop that holds it) may call; the clock is the caller's, so a simulator can move it.
  * It is not precise below its tick (see TR_WHEEL_TICK_NS) and never fires early. */
 #ifndef TR_IO_WHEEL_H
 #define TR_IO_WHEEL_H

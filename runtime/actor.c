@@ -62,16 +62,15 @@ void tr_actor_clean_leave(troupe_ctx *ctx)
 void tr_actor_clean_failed(troupe_ctx *ctx)
 {
     const struct tr_cell *cell = ctx->cell;
-    tr_stat_add(&ctx->stats.cleanup_panics, 1);
+    tr_count(&ctx->stats.cleanup_panics, 1);
     tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "cleanup", "%s#%u panicked while it released %s: %s at %s:%u: skipped",
                 cell->behavior->name, cell->index, ctx->cleaning, ctx->panic.text, ctx->panic.file, ctx->panic.line);
     tr_actor_clean_leave(ctx);
 }
 
-/* Panics leave for the boundary in guard(). The context is the worker's: deferred calls may hold that of a worker on which
- * their actor ran earlier. */
-static TROUPE_NORETURN void leave(const void *from, const char *file, unsigned line, troupe_cause cause, int status,
-                                  const char *format, va_list args)
+/* Writes down what a panic says. Returns the worker's context: deferred calls may hold that of a worker on which their
+ * actor ran earlier. */
+static troupe_ctx *panicking(const char *file, unsigned line, const char *format, va_list args)
 {
     struct tr_worker *worker = tr_worker_self();
     troupe_ctx *ctx = worker ? tr_worker_user(worker) : NULL;
@@ -84,6 +83,12 @@ static TROUPE_NORETURN void leave(const void *from, const char *file, unsigned l
     vsnprintf(ctx->panic.text, sizeof ctx->panic.text, format, args);
     ctx->panic.file = file;
     ctx->panic.line = line;
+    return ctx;
+}
+
+/* Panics leave for the boundary in guard(). */
+static TROUPE_NORETURN void leave(troupe_ctx *ctx, const void *from, troupe_cause cause, int status)
+{
     ctx->panic.cause = cause;
     ctx->panic.status = status;
     ctx->panic.frames_count = tr_backtrace_allowed(&ctx->backtraces, ctx->rt->options.backtraces, ctx->now_ns)
@@ -94,18 +99,20 @@ static TROUPE_NORETURN void leave(const void *from, const char *file, unsigned l
 
 void troupe_panic_at(troupe_ctx *ctx, const char *file, unsigned line, const char *format, ...)
 {
-    (void)ctx;
     va_list args;
     va_start(args, format);
-    leave(__builtin_return_address(0), file, line, TROUPE_CAUSE_PANIC, 0, format, args);
+    ctx = panicking(file, line, format, args);
+    va_end(args);
+    leave(ctx, __builtin_return_address(0), TROUPE_CAUSE_PANIC, 0);
 }
 
 void tr_actor_panic(troupe_ctx *ctx, troupe_cause cause, int status, const char *format, ...)
 {
-    (void)ctx;
     va_list args;
     va_start(args, format);
-    leave(__builtin_return_address(0), "", 0, cause, status, format, args);
+    ctx = panicking("", 0, format, args);
+    va_end(args);
+    leave(ctx, __builtin_return_address(0), cause, status);
 }
 
 /* The handler for a message of this kind and size, or NULL with *reason. */
@@ -173,7 +180,7 @@ static void handle(troupe_ctx *ctx, troupe_msg *msg)
     handler->fn(ctx, cell->state, msg);
     tr_actor_leave(ctx);
     ctx->msg = NULL;
-    tr_stat_add(&ctx->stats.messages_handled, 1);
+    tr_count(&ctx->stats.messages_handled, 1);
     if (!(msg->flags & TR_MSG_KEPT))
         tr_msg_finish(ctx, msg, -ENODATA);
 }
@@ -202,7 +209,7 @@ void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
     tr_actor_enter(ctx, handler->name);
     handler->fn(ctx, ctx->cell->state, &event.msg);
     tr_actor_leave(ctx);
-    tr_stat_add(&ctx->stats.messages_handled, 1);
+    tr_count(&ctx->stats.messages_handled, 1);
 }
 
 /* Fetches what was pushed; false: nothing. */
@@ -214,7 +221,7 @@ static bool fetch(troupe_ctx *ctx)
         tr_msg_let_go(ctx->rt, ctx, old_mark);
     if (count == 0)
         return false;
-    tr_stat_max(&ctx->stats.mailbox_high_water, count);
+    tr_count_max(&ctx->stats.mailbox_high_water, count);
     return true;
 }
 
@@ -291,8 +298,8 @@ static bool run_messages(troupe_ctx *ctx)
     return false;
 }
 
-/* All control that is there. True: that took the whole budget, and the cell was handed back. A flood of signals must not
- * starve the mailbox, so one message was handled then. */
+/* All control that is there. True: that took the whole budget, and the cell was handed back. A flood of signals must
+ * not starve the mailbox, so one message was handled then. */
 static bool run_control(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
@@ -340,8 +347,8 @@ static NOINLINE void loop(troupe_ctx *ctx)
     }
 }
 
-/* The boundary of user code: 0 the activation is over, 1 it panicked. Kept apart from loop: with the loop inlined beside
- * _setjmp the compiler must keep every local in memory. */
+/* The boundary of user code: 0 the activation is over, 1 it panicked. Kept apart from loop: with the loop inlined
+ * beside _setjmp the compiler must keep every local in memory. */
 static NOINLINE int guard(troupe_ctx *ctx)
 {
     if (_setjmp(ctx->jump))
@@ -351,9 +358,8 @@ static NOINLINE int guard(troupe_ctx *ctx)
     return 0;
 }
 
-void tr_actor_run(void *rt, struct tr_worker *worker, struct tr_runnable *runnable)
+void tr_actor_run(struct tr_worker *worker, struct tr_runnable *runnable)
 {
-    (void)rt;
     troupe_ctx *ctx = tr_worker_user(worker);
     ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
     ctx->budget = ctx->rt->options.batch;

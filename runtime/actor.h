@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One activation of an actor: run -> guard -> loop. Called by the pool on a worker; owns the cell until it goes idle, is
- * requeued or ends. What a crash or a stop means is supervise.c's. */
+/* One activation of an actor: run -> guard -> loop. Called by the pool on a worker; owns the cell until it goes idle,
+ * is requeued or ends. What a crash or a stop means is supervise.c's. */
 #ifndef TR_RUNTIME_ACTOR_H
 #define TR_RUNTIME_ACTOR_H
 
@@ -9,16 +9,16 @@
 struct tr_worker;
 struct tr_runnable;
 
-/* tr_pool_options.run */
-void tr_actor_run(void *rt, struct tr_worker *worker, struct tr_runnable *runnable);
+/* runnable: a cell's, taken by worker, whose thread calls. */
+void tr_actor_run(struct tr_worker *worker, struct tr_runnable *runnable);
 
-/* Around every call of an actor's callback: `handler` names it in crash reports. Between the two, and only there, a panic is
- * a crash of the actor. */
+/* Around every call of an actor's callback: `handler` names it in crash reports. Between the two, and only there, a
+ * panic is a crash of the actor. */
 void tr_actor_enter(troupe_ctx *ctx, const char *handler);
 void tr_actor_leave(troupe_ctx *ctx);
-/* The same around a function that releases or drops something the actor had: `what` names that. A panic in it is no crash:
- * tr_supervise_crash leaves it to tr_actor_clean_failed, which counts and logs it, and then the activation goes on where
- * lifecycle and lists stand. So take off its list what is to be released before this. */
+/* The same around a function that releases or drops something the actor had: `what` names that. A panic in it is no
+ * crash: tr_supervise_crash leaves it to tr_actor_clean_failed, which counts and logs it, and then the activation goes
+ * on where lifecycle and lists stand. So take off its list what is to be released before this. */
 void tr_actor_clean_enter(troupe_ctx *ctx, const char *what);
 void tr_actor_clean_leave(troupe_ctx *ctx);
 void tr_actor_clean_failed(troupe_ctx *ctx);

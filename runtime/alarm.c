@@ -5,7 +5,6 @@
 #include "runtime/context.h"
 #include "runtime/mailbox.h"
 #include "runtime/timer.h"
-#include "sched/base/assert.h"
 
 static void fire(struct tr_timer *timer)
 {

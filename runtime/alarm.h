@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An alarm: a point in time at which an actor gets a control signal, wherever the actor runs by then. Made by the actor on
- * the worker it runs on, whose wheel holds it; the actor may be stolen meanwhile.
- * It is not yet a timer or a deadline: struct tr_timer_record (timer.h) embeds it, the kind of its signal says what for. */
+/* An alarm: a point in time at which an actor gets a control signal, wherever the actor runs by then. Made by the actor
+ * on the worker it runs on, whose wheel holds it; the actor may be stolen meanwhile.
+ * It is not yet a timer or a deadline: struct tr_timer_record (timer.h) embeds it, the kind of its signal says what
+ * for. */
 #ifndef TR_RUNTIME_ALARM_H
 #define TR_RUNTIME_ALARM_H
 
@@ -19,7 +20,8 @@ struct tr_cell;
  *   CANCELLED  the actor moved it (CAS ARMED -> CANCELLED); home unlinks it from its wheel and frees it
  * Exactly one of the two CASes succeeds. The actor on home's own worker cancels without the detour: there the wheel's
  * callback cannot run in between. Edges: the cancel's push on home->alarm_returns (release) meets home's batch pop
- * (acquire). A cancelled alarm on a sleeping home stays in the wheel at most until it is due; nobody is woken for it. */
+ * (acquire). A cancelled alarm on a sleeping home stays in the wheel at most until it is due; nobody is woken for
+ * it. */
 enum tr_alarm_state { TR_ALARM_ARMED = 1, TR_ALARM_FIRED, TR_ALARM_CANCELLED };
 
 struct tr_alarm {
@@ -39,8 +41,8 @@ void tr_alarm_arm(struct troupe_ctx *ctx, struct tr_alarm *alarm, enum tr_signal
 /* The same for the actor in another cell, which frees it; it cannot be cancelled. */
 void tr_alarm_arm_for(struct troupe_ctx *ctx, struct tr_cell *cell, struct tr_alarm *alarm, enum tr_signal_kind kind,
                       uint64_t due_ns);
-/* True: the alarm is no longer the caller's, its record will be freed. False: it has fired, its signal is on its way to the
- * actor or lost with its mailbox, and frees it there. */
+/* True: the alarm is no longer the caller's, its record will be freed. False: it has fired, its signal is on its way to
+ * the actor or lost with its mailbox, and frees it there. */
 bool tr_alarm_cancel(struct troupe_ctx *ctx, struct tr_alarm *alarm);
 /* Frees what was cancelled from other workers. On the home worker, from its poll and wait. */
 void tr_alarm_reap(struct troupe_ctx *ctx);

@@ -15,12 +15,12 @@ struct tr_arena {
     size_t room;                   /* of the next chunk, bytes; 0: the smallest */
 };
 
-/* size bytes, aligned to 16; of no defined content, or zeroed. NULL, also for size 0 only when out of memory: then nothing has
- * changed. */
+/* size bytes, aligned to 16; of no defined content, or zeroed. NULL, also for size 0 only when out of memory: then
+ * nothing has changed. */
 void *tr_arena_alloc(struct tr_arena *arena, size_t size);
 void *tr_arena_alloc_zeroed(struct tr_arena *arena, size_t size);
-/* All pieces are gone. At most one chunk, of at most keep bytes, stays for the next ones; if there were several, the next
- * one is made as large as they were together, up to keep. */
+/* All pieces are gone. At most one chunk, of at most keep bytes, stays for the next ones; if there were several, the
+ * next one is made as large as they were together, up to keep. */
 void tr_arena_reset(struct tr_arena *arena, size_t keep);
 void tr_arena_fini(struct tr_arena *arena);
 

@@ -6,7 +6,6 @@
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/context.h"
-#include "runtime/deadletter.h"
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/send.h"
@@ -33,8 +32,8 @@ static void insert_by_deadline(struct tr_list *asks, struct tr_ask *ask)
     tr_list_insert_between(&ask->link, after, after->next);
 }
 
-/* Makes sure that an alarm rings no later than the first deadline. An alarm that rings too early is harmless, so the one
- * that is there stays unless it would be late: one timer per actor, not per ask. */
+/* Makes sure that an alarm rings no later than the first deadline. An alarm that rings too early is harmless, so the
+ * one that is there stays unless it would be late: one timer per actor, not per ask. */
 static bool alarm_for_first(troupe_ctx *ctx, struct tr_incarnation *inc)
 {
     struct tr_list *first = tr_list_first(&inc->asks);
@@ -57,10 +56,7 @@ static bool alarm_for_first(troupe_ctx *ctx, struct tr_incarnation *inc)
 /* From a fresh clock: ctx->now_ns may be older than the handler that runs, and a deadline must not pass early. */
 static uint64_t deadline_after(uint64_t timeout_ns)
 {
-    if (timeout_ns == TROUPE_FOREVER)
-        return TROUPE_FOREVER;
-    uint64_t now_ns = tr_loop_clock();
-    return timeout_ns < TROUPE_FOREVER - now_ns ? now_ns + timeout_ns : TROUPE_FOREVER;
+    return timeout_ns == TROUPE_FOREVER ? TROUPE_FOREVER : tr_loop_deadline(timeout_ns); /* saves a look at the clock */
 }
 
 /* Begins to wait. 0; -ECANCELED: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
@@ -144,7 +140,7 @@ bool tr_ask_answer(troupe_ctx *ctx, troupe_msg *msg)
     else
         answer.size = msg->size;
     call_done(ctx, ask, answer);
-    tr_stat_add(&ctx->stats.messages_handled, 1);
+    tr_count(&ctx->stats.messages_handled, 1);
     return true;
 }
 

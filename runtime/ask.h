@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Asks that wait for their answer. Owned by the asking incarnation; touched by the worker that runs it, only `serial` may
- * be read elsewhere (the record is type-stable). Exactly one answer ends each.
+/* Asks that wait for their answer. Owned by the asking incarnation; touched by the worker that runs it, only `serial`
+ * may be read elsewhere (the record is type-stable). Exactly one answer ends each.
  * It is not the message: that carries the ask's pointer and serial to the receiver and back. */
 #ifndef TR_RUNTIME_ASK_H
 #define TR_RUNTIME_ASK_H
@@ -34,7 +34,8 @@ bool tr_ask_answer(troupe_ctx *ctx, troupe_msg *msg);
 void tr_ask_alarm(troupe_ctx *ctx, struct tr_alarm *alarm);
 /* The token it was begun under is cancelled: it ends at the next tr_ask_expire_one. */
 void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask);
-/* Ends one ask that was cancelled, or the first if its deadline has passed; false: none, and the alarm is armed for the next. */
+/* Ends one ask that was cancelled, or the first if its deadline has passed; false: none, and the alarm is armed for the
+ * next. */
 bool tr_ask_expire_one(troupe_ctx *ctx);
 /* Forgets all asks of a dying incarnation; replies to them will be late. */
 void tr_ask_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc);

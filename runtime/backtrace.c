@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* By the C library's backtrace, which loads the compiler's unwinder: it reads the unwind tables that every object has, so
- * frame pointers are not needed, and programs need no library more to link with. */
+/* By the C library's backtrace, which loads the compiler's unwinder: it reads the unwind tables that every object has,
+ * so frame pointers are not needed, and programs need no library more to link with. */
 #include "runtime/backtrace.h"
 
 #include <execinfo.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Backtraces: the return addresses of a panic, taken on its own thread while the stack is still there. Names come later and
- * elsewhere: see symbol.h. They are rationed, because a crash storm must not pay for them: a backtrace costs microseconds,
- * a crash and restart less than one. Each worker owns its ration. Not for signal handlers. */
+/* Backtraces: the return addresses of a panic, taken on its own thread while the stack is still there. Names come later
+ * and elsewhere: see symbol.h. They are rationed, because a crash storm must not pay for them: a backtrace costs
+ * microseconds, a crash and restart less than one. Each worker owns its ration. Not for signal handlers. */
 #ifndef TR_RUNTIME_BACKTRACE_H
 #define TR_RUNTIME_BACKTRACE_H
 
@@ -27,8 +27,8 @@ static inline bool tr_backtrace_allowed(struct tr_backtrace_ration *ration, unsi
     return true;
 }
 
-/* Writes up to max return addresses, innermost first, from the frame on that returns to `from`; from the caller's own on when
- * there is no such frame. Returns how many; 0 when the compiler's unwinder is not installed. */
+/* Writes up to max return addresses, innermost first, from the frame on that returns to `from`; from the caller's own
+ * on when there is no such frame. Returns how many; 0 when the compiler's unwinder is not installed. */
 unsigned tr_backtrace(const void *from, uintptr_t *frames, unsigned max);
 /* The first backtrace of a process loads the unwinder (about 100 µs): done at the start instead of in a crash. */
 void tr_backtrace_prewarm(void);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "runtime/memory.h"
-#include "sched/base/assert.h"
 
 /* One wrong bit in a veiled link is many in the link: an odd factor carries it up to where addresses are all alike. */
 #define FACTOR UINT64_C(0x9e3779b97f4a7c15)
@@ -90,7 +89,7 @@ static bool find(const struct tr_blocks *blocks, const void *block, struct place
     uintptr_t at = (uintptr_t)block;
     if (at % ALIGNMENT != 0 || at <= sizeof(struct tr_blocks_header))
         return false;
-    out->header = (struct tr_blocks_header *)(at - sizeof(struct tr_blocks_header));
+    *out = (struct place){.header = (struct tr_blocks_header *)(at - sizeof(struct tr_blocks_header))};
     return links_get(blocks, out->header, &out->links) && neighbours_get(blocks, out);
 }
 
@@ -106,7 +105,8 @@ static void lead_to(struct tr_blocks *blocks, const struct place *place, struct 
         blocks->newest = from_newer;
 }
 
-/* What is about to be freed is no header any more. The compiler would leave out stores that nobody reads before free. */
+/* What is about to be freed is no header any more. The compiler would leave out stores that nobody reads before
+ * free. */
 static void unmark(struct tr_blocks_header *header)
 {
     *header = (struct tr_blocks_header){0, 0};

@@ -36,7 +36,7 @@ static void bury_signal(troupe_ctx *ctx, struct tr_signal *signal)
     case TR_SIGNAL_WATCH_ADD:
     case TR_SIGNAL_WATCH_CANCEL:
     case TR_SIGNAL_LINK:
-        TR_ASSERT(tr_watch_bury(ctx, signal));
+        tr_watch_dispatch(ctx, signal);
         return;
     case TR_SIGNAL_CANCEL:
         tr_token_bury(ctx, signal);
@@ -86,7 +86,7 @@ static void let_go(troupe_ctx *ctx, troupe_msg *msg)
 static void bury(troupe_ctx *ctx, troupe_msg *msg)
 {
     struct tr_cell *cell = ctx->cell;
-    bool stale = msg->generation != cell->generation - 1; /* closing moved it on */
+    bool stale = msg->generation != cell->born;
     bool reply = msg->flags & TR_MSG_REPLY;
     if (!(msg->flags & TR_MSG_NEWS))
         tr_dead_letter(ctx->rt, ctx, tr_cell_addressed(cell, msg), msg,
@@ -111,14 +111,13 @@ void tr_burial_give_back(troupe_ctx *ctx, struct tr_cell *cell)
 static void end(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    troupe_addr addr = {(uint64_t)(cell->generation - 1) << 32 | cell->index};    /* closing moved it on */
-    tr_watch_ended(ctx, addr, (troupe_reason)cell->reason, cell->incarnation_nr); /* behind all that was buried */
+    tr_watch_ended(ctx, (troupe_reason)cell->reason, cell->incarnation_nr); /* behind all that was buried */
     TR_ASSERT(tr_family_is_empty(cell) && cell->ports == 0 && !cell->signals && !cell->watchers);
     tr_token_stopped(ctx);
     tr_incarnation_free(ctx);
     if (cell->gift_fd >= 0)
         close(cell->gift_fd);
-    tr_stat_add(&ctx->stats.stops, 1);
+    tr_count(&ctx->stats.stops, 1);
     ctx->cell = NULL;
     if (cell->parent) {
         tr_family_tell_parent(ctx, cell, TR_NEWS_EXITED); /* with it the cell is the parent's */

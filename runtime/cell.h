@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An actor's cell, and the table that turns addresses into cells. The table owns the cells; chunks are never unmapped while
- * the runtime lives, so a stale address is harmless: it finds a cell of another generation.
- * A cell's owner is the worker that runs it, or nobody while its mailbox is IDLE. It is not the incarnation: that is what
- * a crash throws away (see incarnation.h), the cell and its mailbox stay. */
+/* An actor's cell, and the table that turns addresses into cells. The table owns the cells; chunks are never unmapped
+ * while the runtime lives, so a stale address is harmless: it finds a cell of another generation.
+ * A cell's owner is the worker that runs it, or nobody while its mailbox is IDLE. It is not the incarnation: that is
+ * what a crash throws away (see incarnation.h), the cell and its mailbox stay. */
 #ifndef TR_RUNTIME_CELL_H
 #define TR_RUNTIME_CELL_H
 
@@ -23,8 +23,9 @@ struct tr_monitor;
 struct tr_recovery;
 struct tr_token;
 
-/* Control bits, in the low half of cell->control_bits; the high half is the slot's generation, so that a bit meant for an
- * actor that has ended cannot hit the next one in the slot. Those of the parent are final, whatever the restart policy. */
+/* Control bits, in the low half of cell->control_bits; the high half is the slot's generation, so that a bit meant for
+ * an actor that has ended cannot hit the next one in the slot. Those of the parent are final, whatever the restart
+ * policy. */
 #define TR_CONTROL_STOP UINT64_C(1)        /* the parent, or the runtime for the root */
 #define TR_CONTROL_STOP_ASKED UINT64_C(2)  /* somebody else */
 #define TR_CONTROL_STOP_SELF UINT64_C(4)   /* the actor itself, before it was RUNNING */
@@ -45,8 +46,8 @@ struct tr_token;
 #define TR_HELD_STAFFING 4u  /* its declared children have not all started yet */
 
 struct tr_cell {
-    /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest is
-     * written before the address is published and constant from then on, so it costs the senders nothing. */
+    /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest
+     * is written before the address is published and constant from then on, so it costs the senders nothing. */
     void *head;
     uint32_t generation;
     uint32_t index;
@@ -59,23 +60,21 @@ struct tr_cell {
     /* The owner's line; control and control_bits are also written by whoever signals. */
     struct tr_signal *control TR_ALIGNED_LINE;
     uint64_t control_bits;
-    troupe_msg *mark; /* the newest fetched node, which the head may still name; when buried: the letter
-                                        * whose drop is called */
+    troupe_msg *mark; /* the newest fetched node, which the head may still name; when buried: whose drop is called */
     troupe_msg *fifo_head, *fifo_tail; /* fetched and not yet handled, oldest first */
     struct tr_runnable runnable;
     void *state;
     struct tr_incarnation *incarnation; /* what this incarnation owns beyond state; NULL until needed */
 
-    /* Cold: the owner's only. */
-    uint8_t life;       /* enum tr_life; spawn.c gives it the first. Only move() in supervise.c changes it; others may
-                              * look at it for a report */
-    uint8_t held;       /* TR_HELD_ bits: messages wait in the FIFO */
-    uint8_t reason;     /* troupe_reason, valid when it ends */
-    bool calls_crashed; /* `crashed` is still owed */
-    bool calls_stopped; /* `stopped` is still owed */
-    bool crashed;       /* the incarnation ended by a crash */
-    bool forced;        /* it ends without its consent: killed, or its time to come down was up */
-    bool closed;        /* the incarnation's timers, asks and ports are closed; the ports perhaps not yet gone */
+    /* Cold: the owner's only, but for `life`, which others may look at for a report. */
+    uint8_t life;            /* enum tr_life; spawn.c gives it the first, then only move() in supervise.c changes it */
+    uint8_t held;            /* TR_HELD_ bits: messages wait in the FIFO */
+    uint8_t reason;          /* troupe_reason, valid when it ends */
+    bool calls_crashed;      /* `crashed` is still owed */
+    bool calls_stopped;      /* `stopped` is still owed */
+    bool crashed;            /* the incarnation ended by a crash */
+    bool forced;             /* it ends without its consent: killed, or its time to come down was up */
+    bool closed;             /* the incarnation's timers, asks and ports are closed; the ports perhaps not yet gone */
     bool announces_restart;  /* `restarted` is still owed */
     bool announces_up;       /* the parent waits for TR_NEWS_UP */
     bool regroup;            /* it is coming down with its group */
@@ -95,7 +94,7 @@ struct tr_cell {
 
     /* Between child and parent: see family.h. */
     uint32_t news; /* TR_NEWS_ bits */
-    uint32_t born; /* the generation it has had since its spawn; its end moves `generation` on, not this */
+    uint32_t born; /* the generation it has had since its spawn: closing the mailbox moves `generation` on, not this */
     struct tr_signal news_signal; /* in the parent's control lane */
     /* The parent's only. */
     struct tr_list siblings; /* in the family's children */
@@ -111,8 +110,8 @@ struct tr_cell {
 #define TR_CELLS_PER_CHUNK 512u
 #define TR_SLOT_BATCH 32u
 
-/* Free slots travel in batches between the workers' caches and the table, like blocks in slab.h. A table of n cells can run
- * dry with up to two batches per cache still free: make it that much larger than what must be had. */
+/* Free slots travel in batches between the workers' caches and the table, like blocks in slab.h. A table of n cells can
+ * run dry with up to two batches per cache still free: make it that much larger than what must be had. */
 struct tr_slot_cache {
     uint32_t slots[2 * TR_SLOT_BATCH];
     unsigned count;
@@ -140,14 +139,15 @@ static inline troupe_addr tr_cell_addr(const struct tr_cell *cell)
     return (troupe_addr){(uint64_t)cell->generation << 32 | cell->index};
 }
 
-/* The same for the parent of the actor, which may have ended by now, or end at this moment: until the parent has been told the
- * slot is still its own. */
+/* The same for the parent of the actor, which may have ended by now, or end at this moment: until the parent has been
+ * told the slot is still its own. */
 static inline troupe_addr tr_cell_addr_of_child(const struct tr_cell *child)
 {
     return (troupe_addr){(uint64_t)child->born << 32 | child->index};
 }
 
-/* The address that msg, which is in cell's mailbox, was sent to: an earlier actor's if the slot was reused meanwhile. */
+/* The address that msg, which is in cell's mailbox, was sent to: an earlier actor's if the slot was reused
+ * meanwhile. */
 static inline troupe_addr tr_cell_addressed(const struct tr_cell *cell, const troupe_msg *msg)
 {
     return (troupe_addr){(uint64_t)msg->generation << 32 | cell->index};

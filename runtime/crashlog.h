@@ -2,12 +2,12 @@
 /* The ring of the last crashes. Any worker adds, any thread reads. Owns its records; the runtime owns it.
  * It is not the log: it forgets silently, and the gap in the sequence says how much.
  *
- * A record's sequence, taken from `last` by fetch-and-add, decides its slot: sequence modulo `kept`. Each slot has a spin lock,
- * held for one copy of half a kilobyte, so two meet there only when one is a whole ring behind the other, or a reader is
- * just at it. Who finds a later record in its slot leaves that alone: its own would be overwritten by now. A slot's sequence
- * therefore only grows, and tells a reader all: smaller than asked for, its writer is still on the way; equal, it is there;
- * larger, it was overwritten. The reader stops at the first one that is on the way, else a caller that goes on from the last
- * sequence it got would never see it. */
+ * A record's sequence, taken from `last` by fetch-and-add, decides its slot: sequence modulo `kept`. Each slot has a
+ * spin lock, held for one copy of half a kilobyte, so two meet there only when one is a whole ring behind the other, or
+ * a reader is just at it. Who finds a later record in its slot leaves that alone: its own would be overwritten by now.
+ * A slot's sequence therefore only grows, and tells a reader all: smaller than asked for, its writer is still on the
+ * way; equal, it is there; larger, it was overwritten. The reader stops at the first one that is on the way, else a
+ * caller that goes on from the last sequence it got would never see it. */
 #ifndef TR_RUNTIME_CRASHLOG_H
 #define TR_RUNTIME_CRASHLOG_H
 

@@ -12,7 +12,7 @@ static unsigned slot_of(troupe_addr addr)
     return (unsigned)(addr.bits & UINT32_MAX);
 }
 
-/* --- the line ----------------------------------------------------------------------------------------------------------- */
+/* --- the line ----------------------------------------------------------------------------------------------------- */
 
 static const char *what_happened(troupe_cause cause)
 {
@@ -46,7 +46,7 @@ void tr_crash_headline(struct tr_text *text, const troupe_crash *crash)
         tr_text_addf(text, " at %s:%u", crash->file, crash->line);
 }
 
-/* --- the backtrace ------------------------------------------------------------------------------------------------------ */
+/* --- the backtrace ------------------------------------------------------------------------------------------------ */
 
 /* A return address belongs to the call before it; of a fault the first frame is the instruction itself. */
 static uintptr_t instruction(const troupe_crash *crash, unsigned frame)
@@ -126,7 +126,7 @@ static void add_frames(struct tr_text *text, const troupe_crash *crash, enum tr_
         number = add_address(text, number, instruction(crash, i), best);
 }
 
-/* --- the details -------------------------------------------------------------------------------------------------------- */
+/* --- the details -------------------------------------------------------------------------------------------------- */
 
 static void add_message(struct tr_text *text, const troupe_crash *crash)
 {
@@ -163,7 +163,7 @@ size_t troupe_crash_print(const troupe_crash *crash, char *out, size_t size)
     return text.length;
 }
 
-/* --- the fields --------------------------------------------------------------------------------------------------------- */
+/* --- the fields --------------------------------------------------------------------------------------------------- */
 
 static void add(struct tr_crash_fields *fields, const char *key, const char *value)
 {

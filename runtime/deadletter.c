@@ -9,7 +9,7 @@ void tr_dead_letter(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, 
     if (msg->flags & TR_MSG_NEWS)
         return; /* a monitor's news: it was for an incarnation that is gone */
     if (ctx)
-        tr_stat_add(&ctx->stats.dead_letters[reason], 1);
+        tr_count(&ctx->stats.dead_letters[reason], 1);
     else
         ck_pr_inc_64(&rt->foreign.dead_letters[reason]);
     if (!rt->options.dead_letter)

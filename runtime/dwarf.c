@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One instance for the process, because the modules are the process's: opened at the first look-up, again whenever modules
- * were loaded or unloaded since (the loader counts that), and closed by tr_dwarf_forget. */
+/* One instance for the process, because the modules are the process's: opened at the first look-up, again whenever
+ * modules were loaded or unloaded since (the loader counts that), and closed by tr_dwarf_forget. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* dl_iterate_phdr */
 #endif
@@ -29,8 +29,8 @@ void tr_dwarf_forget(void) {}
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Not asked for by a static program. dlopen is had through it, because the linker warns of each static program that names
- * dlopen. */
+/* Not asked for by a static program. dlopen is had through it, because the linker warns of each static program that
+ * names dlopen. */
 #pragma weak dlsym
 
 #define CALLS(X)                                                                                                       \
@@ -69,7 +69,7 @@ static struct {
     unsigned long long modules_added, modules_removed; /* by the loader, when it was opened */
 } dw = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* --- opening ---------------------------------------------------------------------------------------------------------- */
+/* --- opening ------------------------------------------------------------------------------------------------------ */
 
 /* Separate debug files are looked for on this machine only: with DEBUGINFOD_URLS set, the standard way would go to the
  * network, and the report would wait for it. */
@@ -91,8 +91,8 @@ static int has_loader(struct dl_phdr_info *info, size_t size, void *arg)
     return 1;
 }
 
-/* NULL as well in a static program: there dlopen, if it is there at all, brings a second C library and crashes in it. The
- * library stays loaded for good: its like was not made to be unloaded. */
+/* NULL as well in a static program: there dlopen, if it is there at all, brings a second C library and crashes in it.
+ * The library stays loaded for good: its like was not made to be unloaded. */
 static void *open_library(void)
 {
     bool dynamic = false;
@@ -155,7 +155,7 @@ static bool open_modules(void)
     return dw.open != NULL;
 }
 
-/* --- looking up ------------------------------------------------------------------------------------------------------- */
+/* --- looking up --------------------------------------------------------------------------------------------------- */
 
 static void set(struct tr_symbol *symbol, const char *function, const char *file, unsigned line)
 {
@@ -178,8 +178,8 @@ static const char *call_place(Dwarf_Die *unit, Dwarf_Die *inlined, unsigned *lin
     return dw.dwarf_filesrc(files, file, NULL, NULL);
 }
 
-/* From the innermost scope outwards: each inlined function, then the one that they all are inlined into. file and line are
- * those of the instruction itself. */
+/* From the innermost scope outwards: each inlined function, then the one that they all are inlined into. file and line
+ * are those of the instruction itself. */
 static unsigned unfold(Dwarf_Die *unit, Dwarf_Die *scopes, int scopes_count, const char *file, unsigned line,
                        struct tr_symbol *out, unsigned max)
 {
@@ -197,7 +197,8 @@ static unsigned unfold(Dwarf_Die *unit, Dwarf_Die *scopes, int scopes_count, con
     return count;
 }
 
-/* The compilation unit, and the address as it counts: by the index that gcc writes, or one by one, for clang writes none. */
+/* The compilation unit, and the address as it counts: by the index that gcc writes, or one by one, for clang writes
+ * none. */
 static Dwarf_Die *find_unit(Dwfl_Module *module, Dwarf_Addr *address)
 {
     Dwarf_Addr bias;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Debug information, read by elfutils' libdw, which is loaded when first needed: programs are not linked with it and work
- * without it. For symbol.c only; any thread, one after the other under a lock of its own.
+/* Debug information, read by elfutils' libdw, which is loaded when first needed: programs are not linked with it and
+ * work without it. For symbol.c only; any thread, one after the other under a lock of its own.
  * It is not for handlers: files are opened, mapped and parsed. */
 #ifndef TR_RUNTIME_DWARF_H
 #define TR_RUNTIME_DWARF_H

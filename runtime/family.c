@@ -6,7 +6,6 @@
 
 #include "runtime/alarm.h"
 #include "runtime/family_state.h"
-#include "runtime/policy.h"
 #include "sched/base/assert.h"
 
 struct tr_family *tr_family_of(troupe_ctx *ctx)
@@ -36,13 +35,15 @@ bool tr_family_adopt(troupe_ctx *ctx, struct tr_cell *child)
     struct tr_family *family = tr_family_of(ctx);
     if (!family)
         return false;
-    struct tr_list *after = tr_family_is_dynamic(child) ? family->children.prev : before_place(family, child->place);
+    bool dynamic = tr_family_is_dynamic(child);
+    TR_ASSERT(dynamic || family->staff);
+    struct tr_list *after = dynamic ? family->children.prev : before_place(family, child->place);
     tr_list_insert_between(&child->siblings, after, after->next);
     child->seat = TR_SEAT_UP;
     ctx->cell->children_count++;
-    family->dynamic += tr_family_is_dynamic(child);
+    family->dynamic += dynamic;
     family->significant += child->policy->significant;
-    if (!tr_family_is_dynamic(child))
+    if (!dynamic)
         family->staff[child->place] = child;
     return true;
 }

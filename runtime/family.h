@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An actor's children, as their parent sees them: the list in the order of their starts, the declared ones by place, who was
- * told to stop and by when, and the group that restarts together. Made with the first child, freed with the actor. Owned by
- * the worker that runs the parent; of a child's cell it touches only the parent's fields and the control lane.
- * It is not the state machine of either (lifecycle.h), and not the policy (policy.h).
+/* An actor's children, as their parent sees them: the list in the order of their starts, the declared ones by place,
+ * who was told to stop and by when, and the group that restarts together. Made with the first child, freed with the
+ * actor. Owned by the worker that runs the parent; of a child's cell it touches only the parent's fields and the
+ * control lane. It is not the state machine of either (lifecycle.h), and not the policy (policy.h).
  *
- * NEWS. A child tells its parent by setting bits in child->news and, if none were set, pushing child->news_signal to the
- *   parent's control lane; the parent takes the bits by exchange when it dispatches the signal. So one node is enough for all
- *   news, and it is in the lane at most once: it is pushed only when the bits leave 0, and they return to 0 only after the
- *   parent has taken the node off its list.
+ * NEWS. A child tells its parent by setting bits in child->news and, if none were set, pushing child->news_signal to
+ *   the parent's control lane; the parent takes the bits by exchange when it dispatches the signal. So one node is
+ *   enough for all news, and it is in the lane at most once: it is pushed only when the bits leave 0, and they return
+ *   to 0 only after the parent has taken the node off its list.
  *     child   CAS news: 0 -> bits, then push     release: what the parent may read (crash record, reason)
  *             CAS news: x -> x | bits            the node is on its way already
  *     parent  exchange news -> 0                 acquire
- *   EXITED is the last: with the CAS or the push that carries it the cell is the parent's. The order of the others is given: a
- *   child that is DOWN or ESCALATED goes on only by its parent's word.
+ *   EXITED is the last: with the CAS or the push that carries it the cell is the parent's. The order of the others is
+ *   given: a child that is DOWN or ESCALATED goes on only by its parent's word.
  *
  * GROUPS (one-for-all, rest-for-one). A child that asks (DOWN | ASKS) makes a group of itself and its siblings by the
  *   strategy:
  *     GATHERING  members come down, dynamic ones together, then declared ones from the last to the first
  *     STARTING   members start from the first to the last, each when the one before is UP
- *   A member that fails again on the way makes a new group of what the strategy says, together with what is left of the old. */
+ *   A member that fails again on the way makes a new group of what the strategy says, together with what is left of the
+ *   old. */
 #ifndef TR_RUNTIME_FAMILY_H
 #define TR_RUNTIME_FAMILY_H
 
 #include <troupe/actor.h>
 
 #include "runtime/cell.h"
-#include "runtime/window.h"
 
 /* Bits of child->news. */
 #define TR_NEWS_UP 1u        /* it has started, and its declared children have */
@@ -61,8 +61,8 @@ bool tr_family_is_empty(const struct tr_cell *cell);
 unsigned tr_family_staff(troupe_ctx *ctx);
 /* A signal of kind TR_SIGNAL_CHILD: may call the actor's callbacks, and panic for it. Returns TR_WISH_ bits. */
 unsigned tr_family_news(troupe_ctx *ctx, struct tr_signal *signal);
-/* Children end from here on: dynamic ones are told at once, declared ones in reverse order as they go. The telling is done by
- * tr_family_tell_some. */
+/* Children end from here on: dynamic ones are told at once, declared ones in reverse order as they go. The telling is
+ * done by tr_family_tell_some. */
 void tr_family_stop(troupe_ctx *ctx);
 /* All of them are killed. */
 void tr_family_kill(troupe_ctx *ctx);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the parts of a family share: the books (family.c), orders to stop (shutdown.c), groups and declared children (group.c),
- * and what children say (news.c). For these four files only; the rest of the runtime uses family.h. */
+/* What the parts of a family share: the books (family.c), orders to stop (shutdown.c), groups and declared children
+ * (group.c), and what children say (news.c). For these four files only; the rest of the runtime uses family.h. */
 #ifndef TR_RUNTIME_FAMILY_STATE_H
 #define TR_RUNTIME_FAMILY_STATE_H
 
@@ -68,8 +68,8 @@ void tr_family_group(troupe_ctx *ctx, struct tr_family *family, struct tr_cell *
 void tr_family_gathered(struct tr_family *family, const struct tr_cell *child);
 /* The word for a child that is WAITING. */
 void tr_family_start_again(troupe_ctx *ctx, struct tr_cell *child);
-/* Goes on with whatever is under way: the group, then the declared children that have not been started yet. TR_WISH_STAFFED:
- * nothing is. */
+/* Goes on with whatever is under way: the group, then the declared children that have not been started yet.
+ * TR_WISH_STAFFED: nothing is. */
 unsigned tr_family_advance(troupe_ctx *ctx, struct tr_family *family);
 
 #endif

@@ -99,7 +99,7 @@ static TR_NO_SANITIZE __attribute__((noreturn)) void land(void)
     ctx->panic.line = 0;
     ctx->panic.status = 0;
     ctx->panic.cause = TROUPE_CAUSE_FAULT;
-    tr_stat_add(&ctx->stats.faults_recovered, 1);
+    tr_count(&ctx->stats.faults_recovered, 1);
     _longjmp(ctx->jump, 1);
 }
 

@@ -113,7 +113,8 @@ static void put_facts(struct text *t, const struct tr_fault_facts *facts)
 
 void tr_fault_describe(const struct tr_fault_facts *facts, char *out, size_t size)
 {
-    struct text t = {.out = out, .size = size};
+    struct text t = {.size = size};
+    t.out = out;
     put_facts(&t, facts);
 }
 

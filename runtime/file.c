@@ -13,7 +13,6 @@
 #include "runtime/context.h"
 #include "runtime/hook.h"
 #include "runtime/port.h"
-#include "sched/base/assert.h"
 
 #define READ_MAX ((size_t)16 << 20)
 #define WRITE_MAX ((size_t)1 << 30) /* of one op: the kernel takes less than 2 GiB at once */
@@ -241,7 +240,8 @@ static void close_if_quiet(troupe_ctx *ctx, struct tr_port *port)
     tr_port_free_if_done(ctx, port);
 }
 
-/* What is in flight is waited for, not cancelled: a write that has begun is better complete. Writes in line go out too. */
+/* What is in flight is waited for, not cancelled: a write that has begun is better complete. Writes in line go out
+ * too. */
 void tr_file_port_close(troupe_ctx *ctx, struct tr_port *port)
 {
     if (tr_port_begin_close(ctx, port))

@@ -168,7 +168,8 @@ static bool gather(troupe_ctx *ctx, struct tr_family *family)
     return true;
 }
 
-/* The child is down: an order to come down that it has not seen yet is obeyed already, and must not hit what starts now. */
+/* The child is down: an order to come down that it has not seen yet is obeyed already, and must not hit what starts
+ * now. */
 void tr_family_start_again(troupe_ctx *ctx, struct tr_cell *child)
 {
     child->seat = TR_SEAT_UP;

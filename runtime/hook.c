@@ -157,12 +157,9 @@ void tr_token_dispatch(troupe_ctx *ctx, struct tr_signal *signal)
     TR_ASSERT(!"a thread has no mailbox");
 }
 
-bool tr_token_bury(troupe_ctx *ctx, struct tr_signal *signal)
+void tr_token_bury(troupe_ctx *ctx, struct tr_signal *signal)
 {
-    if (signal->kind != TR_SIGNAL_CANCEL)
-        return false;
     hook_free(ctx->rt, TR_CONTAINER_OF(signal, struct tr_token_hook, signal));
-    return true;
 }
 
 /* --- notifications ---------------------------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ struct tr_token_hook {
     struct tr_list mine; /* of notifications: in incarnation->notices */
 };
 
+/* For tr_hook_under, once there is a token. */
 int tr_hook_make(troupe_ctx *ctx, enum tr_hook_kind kind, void *owner, struct tr_token_hook **out);
 
 /* Begins something under the ambient token, if there is one. 0: *out is its hook, or NULL without a token; -ECANCELED,
@@ -68,7 +69,7 @@ void tr_hook_drop_notices(troupe_ctx *ctx, struct tr_incarnation *inc);
 void tr_hook_tell(struct troupe_runtime *rt, struct tr_token_hook *hook);
 /* A signal of kind TR_SIGNAL_CANCEL arrived at the actor. */
 void tr_token_dispatch(troupe_ctx *ctx, struct tr_signal *signal);
-/* The lane of an actor that has ended held this signal: frees it if it is one of these; else false. */
-bool tr_token_bury(troupe_ctx *ctx, struct tr_signal *signal);
+/* The lane of an actor that has ended held this signal. */
+void tr_token_bury(troupe_ctx *ctx, struct tr_signal *signal);
 
 #endif

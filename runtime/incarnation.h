@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one incarnation owns beyond its state: timers, asks, kept messages, ports, and by the verbs of own.h (owner.h). Made
- * when first needed, released as a whole when the incarnation ends, in two steps: what the kernel may still use goes last.
- * Its memory and that of a small state stay for the actor's next incarnation, as if new. Touched only by the worker that
- * runs the actor.
+/* What one incarnation owns beyond its state: timers, asks, kept messages, ports, and by the verbs of own.h (owner.h).
+ * Made when first needed, released as a whole when the incarnation ends, in two steps: what the kernel may still use
+ * goes last. Its memory and that of a small state stay for the actor's next incarnation, as if new. Touched only by the
+ * worker that runs the actor.
  * It is not the cell: address, mailbox, children and restart window outlive it. */
 #ifndef TR_RUNTIME_INCARNATION_H
 #define TR_RUNTIME_INCARNATION_H
@@ -41,8 +41,8 @@ struct tr_incarnation *tr_incarnation_even_closed(troupe_ctx *ctx);
 /* Has cell->state be what a new incarnation finds: zeroed. Again in the same incarnation it does nothing. False: out of
  * memory. */
 bool tr_incarnation_state(troupe_ctx *ctx);
-/* fd is a stream's now, or a child's, or the caller's: if troupe_take_fd gave it out, it is no longer the incarnation's.
- * False: it was not. */
+/* fd is a stream's now, or a child's, or the caller's: if troupe_take_fd gave it out, it is no longer the
+ * incarnation's. False: it was not. */
 bool tr_incarnation_fd_gone(troupe_ctx *ctx, int fd);
 /* The first step: forgets timers and asks, closes all ports. cell->ports counts those that still wait for operations in
  * flight. What an orderly end had closed with drain may still be sent, for a while; after a crash it is dropped. */
@@ -52,10 +52,12 @@ void tr_incarnation_drop_output(troupe_ctx *ctx);
 /* The alarm of the while. */
 void tr_incarnation_drain_alarm(troupe_ctx *ctx, struct tr_alarm *alarm);
 /* The second step, once cell->ports is 0 and so nothing of this is in the kernel's hands: kept messages, resources and
- * deferred calls, memory, state. kept_status: what askers of kept messages are told. User code runs in it: a panic in that
- * leaves for the boundary in actor.c, tr_supervise_crash has it counted, and the next call goes on where this one stopped. */
+ * deferred calls, memory, state. kept_status: what askers of kept messages are told. User code runs in it: a panic in
+ * that leaves for the boundary in actor.c, tr_supervise_crash has it counted, and the next call goes on where this one
+ * stopped. */
 void tr_incarnation_release(troupe_ctx *ctx, int kept_status);
-/* The actor's end, after that: frees what was kept for another incarnation. cell->incarnation and cell->state are NULL then. */
+/* The actor's end, after that: frees what was kept for another incarnation. cell->incarnation and cell->state are NULL
+ * then. */
 void tr_incarnation_free(troupe_ctx *ctx);
 
 #endif

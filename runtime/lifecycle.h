@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The supervision state machine: states, the events that move it, what each move does. Pure: a table and a function.
  * runtime/supervise.c asks it and carries the actions out; tests walk it completely.
- * It is not the policy: whether, when and with whom an actor restarts is asked of runtime/policy.h and arrives here as an event. */
+ * It is not the policy: whether, when and with whom an actor restarts is asked of runtime/policy.h and arrives here as
+ * an event. */
 #ifndef TR_RUNTIME_LIFECYCLE_H
 #define TR_RUNTIME_LIFECYCLE_H
 
 enum tr_life {
     TR_LIFE_STARTING,   /* the next activation builds the incarnation: restarted, started */
     TR_LIFE_RUNNING,    /* handles messages, unless they are held */
-    TR_LIFE_RESTARTING, /* the incarnation ends and another may follow: children stop, resources go, the policy decides */
+    TR_LIFE_RESTARTING, /* the incarnation ends, another may follow: children stop, resources go, the policy decides */
     TR_LIFE_RESTING,    /* quiet: backs off before the next incarnation */
     TR_LIFE_WAITING,    /* quiet: its parent says when the next incarnation begins */
     TR_LIFE_ESCALATING, /* quiet: crashed once too often, waits for the parent's verdict */
@@ -48,7 +49,7 @@ enum {
     TR_DO_REINCARNATE = 128,  /* fresh zeroed state, incarnation + 1 */
     TR_DO_ASK_PARENT = 256,   /* tell the parent that it waits for its word */
     TR_DO_ESCALATE = 512,     /* tell the parent that it waits for its verdict */
-    TR_DO_FINISH = 1024,      /* close the mailbox, free everything, tell the parent */
+    TR_DO_FINISH = 1024,      /* close the mailbox, free everything, tell the parent: step by step, see burial.h */
     TR_DO_END = 2048,         /* the first bit that is none */
 };
 

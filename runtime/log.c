@@ -9,7 +9,6 @@
 
 #include "runtime/crashtext.h"
 #include "runtime/text.h"
-#include "sched/base/assert.h"
 #include "sched/pool.h"
 
 #define FLUSH_MAX_S 5
@@ -20,7 +19,7 @@ const char *tr_log_level_name(troupe_log_level level)
     return (unsigned)level < sizeof names / sizeof names[0] ? names[level] : "unknown";
 }
 
-/* --- who may speak ------------------------------------------------------------------------------------------------------ */
+/* --- who may speak ------------------------------------------------------------------------------------------------ */
 
 /* Good to a few milliseconds, and a quarter of the price of the exact clock. */
 static uint64_t coarse_ms(void)
@@ -71,7 +70,7 @@ uint64_t tr_log_suppressed(const struct tr_log *log)
     return sum;
 }
 
-/* --- speaking ----------------------------------------------------------------------------------------------------------- */
+/* --- speaking ----------------------------------------------------------------------------------------------------- */
 
 /* Under the lock: says once per burst how much was dropped. */
 static void say_suppressed(struct tr_log *log)
@@ -112,23 +111,6 @@ void tr_log_line(struct tr_log *log, troupe_log_level level, const char *event, 
     speak(log, &(troupe_log_record){.level = level, .event = event, .text = line});
 }
 
-void tr_log_event(struct tr_log *log, troupe_log_level level, const char *event, const troupe_log_field *fields,
-                  size_t count, const char *format, ...)
-{
-    char line[TR_LOG_TEXT];
-    struct tr_text text;
-    va_list args;
-    TR_ASSERT(count <= TROUPE_LOG_FIELDS_MAX);
-    if (!may_speak(log, level))
-        return;
-    tr_text_init(&text, line, sizeof line);
-    va_start(args, format);
-    tr_text_addv_escaped(&text, format, args);
-    va_end(args);
-    speak(log,
-          &(troupe_log_record){.level = level, .event = event, .text = line, .fields = fields, .fields_count = count});
-}
-
 void tr_log_crash(struct tr_log *log, const troupe_crash *crash, const char *consequence, const char *format, ...)
 {
     char line[TR_LOG_TEXT];
@@ -152,7 +134,7 @@ void tr_log_crash(struct tr_log *log, const troupe_crash *crash, const char *con
                                     .crash = crash});
 }
 
-/* --- life --------------------------------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 void tr_log_init(struct tr_log *log, void (*hook)(void *, const troupe_log_record *), void *arg, troupe_log_level level,
                  const char *name)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The runtime's log: records, one at a time, to the program's hook or to the reporter, rate-limited so that a crash storm
- * cannot flood it. Any thread may call. It is not a logging library for user code.
+/* The runtime's log: records, one at a time, to the program's hook or to the reporter, rate-limited so that a crash
+ * storm cannot flood it. Any thread may call. It is not a logging library for user code.
  *
- * `bucket` holds the running second and how many lines it has left: milliseconds of the coarse monotonic clock << 8 | lines.
- * A line takes one by compare-and-swap, or begins a new second; who finds none left counts one in `suppressed` and is done:
- * nothing has been formatted, and no line that others write was touched but its own thread's counter. The word orders nothing
- * and publishes nothing, so it needs no fences. Only those that may speak come to `lock`, which serialises the hook. */
+ * `bucket` holds the running second and how many lines it has left: milliseconds of the coarse monotonic clock << 8 |
+ * lines. A line takes one by compare-and-swap, or begins a new second; who finds none left counts one in `suppressed`
+ * and is done: nothing has been formatted, and no line that others write was touched but its own thread's counter. The
+ * word orders nothing and publishes nothing, so it needs no fences. Only those that may speak come to `lock`, which
+ * serialises the hook. */
 #ifndef TR_RUNTIME_LOG_H
 #define TR_RUNTIME_LOG_H
 
@@ -42,14 +43,12 @@ void tr_log_init(struct tr_log *log, void (*hook)(void *, const troupe_log_recor
 /* Says what was dropped and not said yet, and writes what is queued. */
 void tr_log_fini(struct tr_log *log);
 
-/* A record without fields. Errors are never dropped, other levels are limited to TR_LOG_LINES_PER_SECOND. event: constant,
- * lower case. What could garble a terminal is escaped in the text. */
+/* A record without fields. Errors are never dropped, other levels are limited to TR_LOG_LINES_PER_SECOND. event:
+ * constant, lower case. What could garble a terminal is escaped in the text. */
 void tr_log_line(struct tr_log *log, troupe_log_level level, const char *event, const char *format, ...)
     TROUPE_PRINTF(4, 5);
-/* The same with fields, at most TROUPE_LOG_FIELDS_MAX. */
-void tr_log_event(struct tr_log *log, troupe_log_level level, const char *event, const troupe_log_field *fields,
-                  size_t count, const char *format, ...) TROUPE_PRINTF(6, 7);
-/* Event "crash". consequence: what follows in one word, for machines; format and what it takes: the same for a person. */
+/* Event "crash". consequence: what follows in one word, for machines; format and what it takes: the same for a
+ * person. */
 void tr_log_crash(struct tr_log *log, const troupe_crash *crash, const char *consequence, const char *format, ...)
     TROUPE_PRINTF(4, 5);
 /* Waits a few seconds at most until all that was logged is written: before the process ends without tr_log_fini. */

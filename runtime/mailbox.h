@@ -23,20 +23,20 @@
  *                                       scheduling carries it to the next worker
  *   C  owner   exchange -> CLOSED       acquire, meets S: the rest is drained
  *   O  spawn   store NULL               before the address is published
- * ABA: nodes leave only by F, which unlinks nothing: the word keeps naming the newest node, so that node (the mark) is not
- *   freed or reused while the word may name it. Hence I can only succeed if nothing was pushed since the last F. A sender's
- *   CAS on an older value fails because a word once moved on never returns to a node before that node was freed, pushed
- *   again and fetched again, in which case linking to it is right.
- * The mark may be handled but not freed, re-sent or turned into a reply before the word moves on: tr_msg_finish keeps to
- *   that by TR_MSG_HANDLED.
+ * ABA: nodes leave only by F, which unlinks nothing: the word keeps naming the newest node, so that node (the mark) is
+ *   not freed or reused while the word may name it. Hence I can only succeed if nothing was pushed since the last F. A
+ *   sender's CAS on an older value fails because a word once moved on never returns to a node before that node was
+ *   freed, pushed again and fetched again, in which case linking to it is right.
+ * The mark may be handled but not freed, re-sent or turned into a reply before the word moves on: tr_msg_finish keeps
+ *   to that by TR_MSG_HANDLED.
  *
  * CONTROL LANE. cell->control: a stack of signals, taken whole (exchange NULL), and control_bits: {generation, bits}.
  *   S' signaller  CAS push / CAS bits   release, then reads head and does W if it is IDLE
  *   T  owner      exchange              acquire, meets S'
  * No wake-up is lost: S' writes control then reads head; I writes head then reads control (and bits). All four are
  *   read-modify-writes or separated from the following load by a fence, so at least one of them sees the other's write
- *   (Dekker): either S' sees IDLE and wakes, or the owner sees the signal and takes IDLE back by CAS IDLE -> NULL. If that
- *   CAS fails somebody else has woken the cell, and the owner must not touch it any more.
+ *   (Dekker): either S' sees IDLE and wakes, or the owner sees the signal and takes IDLE back by CAS IDLE -> NULL. If
+ *   that CAS fails somebody else has woken the cell, and the owner must not touch it any more.
  * Checked by: tests/runtime/test_mailbox.c, tests/stress/stress_mailbox.c (ThreadSanitizer). */
 
 #define TR_HEAD_IDLE ((void *)1)
@@ -91,8 +91,8 @@ struct tr_signal *tr_mailbox_take_signals(struct tr_cell *cell);
 /* Takes and clears the control bits. */
 uint64_t tr_mailbox_take_bits(struct tr_cell *cell);
 
-/* Moves what was pushed to the FIFO. Returns how many; *old_mark is the former mark if it is handled and no longer named by
- * the head: the caller finishes it. */
+/* Moves what was pushed to the FIFO. Returns how many; *old_mark is the former mark if it is handled and no longer
+ * named by the head: the caller finishes it. */
 unsigned tr_mailbox_fetch(struct tr_cell *cell, troupe_msg **old_mark);
 
 static inline troupe_msg *tr_mailbox_pop(struct tr_cell *cell)
@@ -122,8 +122,8 @@ static inline void tr_mailbox_put_back(struct tr_cell *cell, troupe_msg *msg)
         cell->fifo_tail = msg;
 }
 
-/* Closes both lanes and starts the slot's next generation. The user messages that were never handled stay in the FIFO, to be
- * popped; *old_mark is the handled mark, if any. The signals that came too late are returned, oldest first. */
+/* Closes both lanes and starts the slot's next generation. The user messages that were never handled stay in the FIFO,
+ * to be popped; *old_mark is the handled mark, if any. The signals that came too late are returned, oldest first. */
 struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark);
 
 #endif

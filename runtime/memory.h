@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* As malloc, calloc(1, size) and realloc; NULL also for a size above PTRDIFF_MAX. A resize that fails leaves memory as it
- * was. */
+/* As malloc, calloc(1, size) and realloc; NULL also for a size above PTRDIFF_MAX. A resize that fails leaves memory as
+ * it was. */
 void *tr_memory_alloc(size_t size);
 void *tr_memory_alloc_zeroed(size_t size);
 void *tr_memory_resize(void *memory, size_t size);

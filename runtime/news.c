@@ -129,9 +129,9 @@ static void forget(troupe_ctx *ctx, struct tr_family *family, struct tr_cell *ch
     tr_burial_give_back(ctx, child);
 }
 
-/* A new actor with the arguments and in the place of one that has ended, which it forgets first: so there is room for it. If a
- * group is being gathered that the old one was in, it begins when the others do; if the old one's start was waited for, its own
- * is. NULL: it cannot be had. */
+/* A new actor with the arguments and in the place of one that has ended, which it forgets first: so there is room for
+ * it. If a group is being gathered that the old one was in, it begins when the others do; if the old one's start was
+ * waited for, its own is. NULL: it cannot be had. */
 static struct tr_cell *replace(troupe_ctx *ctx, struct tr_family *family, struct tr_cell *old)
 {
     bool in_group = old->in_group;
@@ -191,7 +191,8 @@ static void tell_of_exit(troupe_ctx *ctx, const struct tr_exit *exit, const stru
     }
 }
 
-/* Only temporary members end because their group restarts. One of them may end by itself before it is told: `final` tells. */
+/* Only temporary members end because their group restarts. One of them may end by itself before it is told: `final`
+ * tells. */
 static bool ends_with_group(const struct tr_cell *child)
 {
     bool temporary = child->policy->restart == TROUPE_RESTART_TEMPORARY;

@@ -5,7 +5,6 @@
 
 #include "io/loop.h"
 #include "runtime/context.h"
-#include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "runtime/supervise.h"
 #include "runtime/timer.h"
@@ -32,8 +31,8 @@ static int send_order(troupe_ctx *ctx, troupe_addr actor, uint64_t set, uint64_t
     return 0;
 }
 
-/* Of the two forms of an order the one that fits the sender: a parent's is final. The parent of a slot that was reused does not
- * matter: the order then finds another generation. */
+/* Of the two forms of an order the one that fits the sender: a parent's is final. The parent of a slot that was reused
+ * does not matter: the order then finds another generation. */
 static uint64_t by_rank(troupe_ctx *ctx, troupe_addr actor, uint64_t parents, uint64_t others)
 {
     struct tr_cell *cell = tr_cell_find(&ctx->rt->cells, actor);
@@ -50,7 +49,8 @@ int troupe_kill(troupe_ctx *ctx, troupe_addr actor)
     return send_order(ctx, actor, by_rank(ctx, actor, TR_CONTROL_KILL, TR_CONTROL_KILL_ASKED), 0);
 }
 
-/* The alarm rings in the actor that is to stop (see supervise.c): it does its work whatever becomes of the running actor. */
+/* The alarm rings in the actor that is to stop (see supervise.c): it does its work whatever becomes of the running
+ * actor. */
 int troupe_stop_within(troupe_ctx *ctx, troupe_addr actor, uint64_t timeout_ns)
 {
     if (timeout_ns == TROUPE_FOREVER)
@@ -64,9 +64,8 @@ int troupe_stop_within(troupe_ctx *ctx, troupe_addr actor, uint64_t timeout_ns)
         return status;
     }
     record->to = actor;
-    uint64_t due_ns = tr_loop_clock() + timeout_ns;
     tr_alarm_arm_for(ctx, tr_cell_find(&ctx->rt->cells, actor), &record->alarm, TR_SIGNAL_KILL,
-                     due_ns < timeout_ns ? UINT64_MAX : due_ns);
+                     tr_loop_deadline(timeout_ns));
     return 0;
 }
 

@@ -19,8 +19,8 @@ struct tr_owner {
     struct tr_holdings holdings;
 };
 
-/* Releases resources and deferred calls, last in first out. A panic in one leaves from here (tr_actor_clean_enter); called
- * again it goes on with the next. */
+/* Releases resources and deferred calls, last in first out. A panic in one leaves from here (tr_actor_clean_enter);
+ * called again it goes on with the next. */
 void tr_owner_release(troupe_ctx *ctx, struct tr_owner *owner);
 /* Then: frees all memory but some, which stays for the next incarnation. */
 void tr_owner_reset(troupe_ctx *ctx, struct tr_owner *owner);

@@ -65,8 +65,8 @@ void tr_port_bind(struct tr_op *op, struct tr_port *port, struct tr_file_request
     port->ops++;
 }
 
-/* On the op's home worker, which need not be the one that runs the actor: touches nothing of the port but its cell, which
- * cannot change while an op is out. */
+/* On the op's home worker, which need not be the one that runs the actor: touches nothing of the port but its cell,
+ * which cannot change while an op is out. */
 void tr_port_op_done(struct tr_op *op)
 {
     struct tr_op_tag *tag = tr_op_tag(op);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ports: the I/O resources of an incarnation (listener, stream, file). Owned by the incarnation that opened them, driven by
- * the worker that runs the actor; the ops they have in flight complete on the workers that submitted them and come home as
- * control signals. A port's record lives until its last op is back: that is what cell->ports counts.
+/* Ports: the I/O resources of an incarnation (listener, stream, file). Owned by the incarnation that opened them,
+ * driven by the worker that runs the actor; the ops they have in flight complete on the workers that submitted them and
+ * come home as control signals. A port's record lives until its last op is back: that is what cell->ports counts.
  * What each kind does with its completions is in listener.c, stream.c and file.c. */
 #ifndef TR_RUNTIME_PORT_H
 #define TR_RUNTIME_PORT_H

@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "io/loop.h"
 #include "runtime/instance.h"
 #include "runtime/message.h"
 
@@ -34,9 +34,11 @@ static void drop(struct tr_poison *poison)
 
 void tr_quarantine_fini(struct tr_quarantine *q)
 {
-    struct tr_list *link;
-    while ((link = tr_list_pop_front(&q->poisons)))
+    struct tr_list *next;
+    for (struct tr_list *link = q->poisons.next; link != &q->poisons; link = next) {
+        next = link->next;
         drop(TR_CONTAINER_OF(link, struct tr_poison, link));
+    }
     pthread_mutex_destroy(&q->lock);
 }
 
@@ -64,11 +66,9 @@ static struct tr_poison *copy_of(troupe_addr to, const troupe_behavior *behavior
     struct tr_poison *poison = malloc(sizeof *poison + msg->size);
     if (!poison)
         return NULL;
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
     poison->behavior = behavior;
     poison->record = (troupe_poison){
-        .time_ns = (uint64_t)now.tv_sec * TROUPE_SEC(1) + (uint64_t)now.tv_nsec,
+        .time_ns = tr_loop_wall_clock(),
         .to = to,
         .from = msg->sender,
         .behavior = behavior->name,

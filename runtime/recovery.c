@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "io/loop.h"
 #include "runtime/context.h"
@@ -13,7 +12,8 @@
 #include "runtime/policy.h"
 #include "sched/base/assert.h"
 
-struct tr_recovery *tr_recovery_of(troupe_ctx *ctx)
+/* The running actor's, made if there is none yet; NULL: out of memory. */
+static struct tr_recovery *recovery_of(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     if (!cell->recovery)
@@ -40,19 +40,12 @@ const troupe_crash *tr_recovery_crash(const struct tr_cell *cell)
     return recovery && recovery->crash.behavior ? &recovery->crash : &lost;
 }
 
-static uint64_t wall_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    return (uint64_t)now.tv_sec * TROUPE_SEC(1) + (uint64_t)now.tv_nsec;
-}
-
 /* All but the text and the frames, which are written once, in place. */
 static void fill(troupe_ctx *ctx, troupe_crash *crash, troupe_cause cause)
 {
     const struct tr_cell *cell = ctx->cell;
     memset(crash, 0, offsetof(troupe_crash, frames));
-    crash->time_ns = wall_clock();
+    crash->time_ns = tr_loop_wall_clock();
     crash->actor = tr_cell_addr(cell);
     crash->parent = cell->parent ? tr_cell_addr(cell->parent) : (troupe_addr){0};
     crash->behavior = cell->behavior->name;
@@ -80,7 +73,7 @@ static void fill_message(troupe_ctx *ctx, troupe_crash *crash)
 void tr_recovery_record(troupe_ctx *ctx)
 {
     const struct tr_panic *panic = &ctx->panic;
-    struct tr_recovery *recovery = tr_recovery_of(ctx);
+    struct tr_recovery *recovery = recovery_of(ctx);
     if (!recovery)
         return;
     troupe_crash *crash = &recovery->crash;
@@ -92,7 +85,7 @@ void tr_recovery_record(troupe_ctx *ctx)
     crash->line = panic->line;
     crash->frames_count = panic->frames_count;
     memcpy(crash->frames, panic->frames, panic->frames_count * sizeof *panic->frames);
-    strcpy(crash->text, panic->text);
+    memcpy(crash->text, panic->text, strlen(panic->text) + 1);
     if (panic->cause == TROUPE_CAUSE_FAULT) {
         crash->signal = ctx->fault.signal;
         crash->code = ctx->fault.code;
@@ -104,7 +97,7 @@ void tr_recovery_record(troupe_ctx *ctx)
 
 void tr_recovery_record_renewal(troupe_ctx *ctx, troupe_cause cause, const char *text)
 {
-    struct tr_recovery *recovery = tr_recovery_of(ctx);
+    struct tr_recovery *recovery = recovery_of(ctx);
     if (!recovery)
         return;
     ctx->now_ns = tr_loop_clock();
@@ -116,7 +109,7 @@ void tr_recovery_record_renewal(troupe_ctx *ctx, troupe_cause cause, const char 
 bool tr_recovery_allows(troupe_ctx *ctx)
 {
     const troupe_supervision *policy = ctx->cell->policy;
-    struct tr_recovery *recovery = tr_recovery_of(ctx);
+    struct tr_recovery *recovery = recovery_of(ctx);
     return recovery &&
            tr_window_allow(&recovery->window, tr_policy_restarts(policy), tr_policy_window_ns(policy), tr_loop_clock());
 }

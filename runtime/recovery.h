@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What is remembered of an actor's crashes, across incarnations: the last one's record, the restart window, the back-off, the
- * message that is being retried. Made at the first crash, so that an actor that never crashes does not pay for it; freed
- * with the actor's slot, since its parent reads the record until then. The worker that runs the actor, and the parent while
- * the actor waits for its verdict.
+/* What is remembered of an actor's crashes, across incarnations: the last one's record, the restart window, the
+ * back-off, the message that is being retried. Made at the first crash, so that an actor that never crashes does not
+ * pay for it; freed with the actor's slot, since its parent reads the record until then. The worker that runs the
+ * actor, and the parent while the actor waits for its verdict.
  * It decides nothing: see policy.h. */
 #ifndef TR_RUNTIME_RECOVERY_H
 #define TR_RUNTIME_RECOVERY_H
@@ -25,8 +25,6 @@ struct tr_recovery {
     unsigned attempts;         /* how often it was handled */
 };
 
-/* The running actor's, made if there is none yet; NULL: out of memory. */
-struct tr_recovery *tr_recovery_of(troupe_ctx *ctx);
 /* The last crash of cell's actor, or what stands for it when there was no memory for the record. */
 const troupe_crash *tr_recovery_crash(const struct tr_cell *cell);
 /* Fills the record from ctx->panic. Out of memory loses the record, not the crash. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What becomes of the message that crashed its handler: back to the head of the mailbox, to quarantine, or a dead letter. On
- * the worker that runs the actor.
+/* What becomes of the message that crashed its handler: back to the head of the mailbox, to quarantine, or a dead
+ * letter. On the worker that runs the actor.
  * It is not the quarantine itself (quarantine.h): that only keeps. */
 #ifndef TR_RUNTIME_REDELIVER_H
 #define TR_RUNTIME_REDELIVER_H

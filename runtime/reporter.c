@@ -53,7 +53,7 @@ static void print(troupe_log_level level, const char *line, const troupe_crash *
     fwrite(printed, 1, length, stderr);
 }
 
-/* --- the thread --------------------------------------------------------------------------------------------------------- */
+/* --- the thread --------------------------------------------------------------------------------------------------- */
 
 static struct timespec in_seconds(unsigned seconds)
 {
@@ -99,7 +99,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* Under the lock. Signals are for the program's own threads. A thread that cannot be made is tried again at the next crash. */
+/* Under the lock. Signals are for the program's own threads. A thread that cannot be made is tried again at the next
+ * crash. */
 static void start_thread(struct tr_reporter *reporter)
 {
     sigset_t all, before;
@@ -116,7 +117,7 @@ static void start_thread(struct tr_reporter *reporter)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-/* --- its callers -------------------------------------------------------------------------------------------------------- */
+/* --- its callers -------------------------------------------------------------------------------------------------- */
 
 /* Under the lock. */
 static void put(struct tr_reporter *reporter, const troupe_log_record *record)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The default of troupe_options.log: writes records to stderr for a person. Plain lines are written at once. A crash with a
- * backtrace goes to a thread of its own, because finding functions and lines takes milliseconds, which no worker has; what is
- * logged while that is busy goes the same way, so that the order stays. The thread is made when first needed. Without it, or
- * when its queue is full, a crash is written at once, with what the loader knows. Nothing is dropped here: log.h limits.
+/* The default of troupe_options.log: writes records to stderr for a person. Plain lines are written at once. A crash
+ * with a backtrace goes to a thread of its own, because finding functions and lines takes milliseconds, which no worker
+ * has; what is logged while that is busy goes the same way, so that the order stays. The thread is made when first
+ * needed. Without it, or when its queue is full, a crash is written at once, with what the loader knows. Nothing is
+ * dropped here: log.h limits.
  *
- * Owns the queue and the thread. Calls to tr_reporter_write must come one at a time (the log's lock). `lock` guards the queue,
- * and is not held while text is made or written. */
+ * Owns the queue and the thread. Calls to tr_reporter_write must come one at a time (the log's lock). `lock` guards the
+ * queue, and is not held while text is made or written. */
 #ifndef TR_RUNTIME_REPORTER_H
 #define TR_RUNTIME_REPORTER_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the root actor's end means for the runtime. Called by supervise.c on the worker that runs the root; lives in
- * runtime.c. It is not an actor of its own. */
+/* What the root actor's end means for the runtime. Called by supervise.c and burial.c on the worker that runs the root;
+ * lives in runtime.c. It is not an actor of its own. */
 #ifndef TR_RUNTIME_ROOT_H
 #define TR_RUNTIME_ROOT_H
 

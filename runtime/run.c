@@ -13,8 +13,8 @@
 #include "runtime/instance.h"
 #include "runtime/stop.h"
 
-/* The first SIGINT or SIGTERM stops the runtime in order; a second one says who is in the way and ends the process at once,
- * for the person whose program does not stop. */
+/* The first SIGINT or SIGTERM stops the runtime in order; a second one says who is in the way and ends the process at
+ * once, for the person whose program does not stop. */
 static void take_signal(troupe_runtime *rt, int signal_fd, bool *signalled)
 {
     struct signalfd_siginfo info;
@@ -28,26 +28,16 @@ static void take_signal(troupe_runtime *rt, int signal_fd, bool *signalled)
     troupe_runtime_request_stop(rt);
 }
 
-/* How long poll may wait, ms. */
-static int wait_ms(uint64_t until_ns)
-{
-    uint64_t now_ns = tr_loop_clock();
-    if (until_ns == TROUPE_FOREVER)
-        return -1;
-    uint64_t ms = until_ns > now_ns ? (until_ns - now_ns) / TROUPE_MS(1) + 1 : 0;
-    return ms > 1000000 ? 1000000 : (int)ms;
-}
-
 /* Waits until the root has ended: 0; or, once it was told to stop, at most the time-out: -ETIMEDOUT. */
 static int wait_for_end(troupe_runtime *rt, int signal_fd)
 {
     struct pollfd fds[3] = {{.fd = rt->done_fd, .events = POLLIN},
                             {.fd = signal_fd, .events = POLLIN},
                             {.fd = rt->stop_fd, .events = POLLIN}};
-    uint64_t until_ns = TROUPE_FOREVER, limit_ns = rt->options.stop_timeout_ns;
+    uint64_t until_ns = TROUPE_FOREVER;
     bool signalled = false;
     for (;;) {
-        int ready = poll(fds, 3, wait_ms(until_ns));
+        int ready = poll(fds, 3, tr_stop_poll_ms(until_ns));
         if (ready < 0)
             continue;
         if (fds[0].revents)
@@ -56,7 +46,7 @@ static int wait_for_end(troupe_runtime *rt, int signal_fd)
             take_signal(rt, signal_fd, &signalled);
         if (fds[2].revents) {
             fds[2].fd = -1;
-            until_ns = limit_ns < TROUPE_FOREVER - tr_loop_clock() ? tr_loop_clock() + limit_ns : TROUPE_FOREVER;
+            until_ns = tr_loop_deadline(rt->options.stop_timeout_ns);
         }
         if (ready == 0 && tr_loop_clock() >= until_ns)
             return -ETIMEDOUT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The runtime's life: wires pool, I/O and actors together, starts, stops and frees them; and the verbs for threads outside
- * of it. troupe_run and its signals are in run.c. */
+/* The runtime's life: wires pool, I/O and actors together, starts, stops and frees them; and the verbs for threads
+ * outside of it. troupe_run and its signals are in run.c. */
 #include <troupe/runtime.h>
 
 #include <errno.h>
@@ -105,7 +105,7 @@ static void run_hook(void *arg, struct tr_worker *worker, struct tr_runnable *ru
     if (TR_UNLIKELY(runnable == &rt->tokens.runnable))
         tr_sweep_step(tr_worker_user(worker));
     else
-        tr_actor_run(rt, worker, runnable);
+        tr_actor_run(worker, runnable);
 }
 
 static struct tr_hooks wrapped_hooks(struct troupe_runtime *rt)

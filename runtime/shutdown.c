@@ -2,13 +2,12 @@
 /* A parent has its children stop: in order, within their time, or by force. */
 #include "io/loop.h"
 #include "runtime/family_state.h"
-#include "runtime/mailbox.h"
 #include "runtime/order.h"
 #include "runtime/policy.h"
 #include "runtime/timer.h"
 
-/* Children that are told in one activation of their parent; then they have their turn, while what they touch is in the cache
- * and before the worker's run queue overflows. */
+/* Children that are told in one activation of their parent; then they have their turn, while what they touch is in the
+ * cache and before the worker's run queue overflows. */
 #define TELL_AT_ONCE 128u
 
 static uint64_t shutdown_ns(const struct tr_cell *child)
@@ -159,7 +158,8 @@ bool tr_family_tell_some(troupe_ctx *ctx)
     return true;
 }
 
-/* It may be told to come down with its group, and the parent stop before it is down: its time to stop begins later then. */
+/* It may be told to come down with its group, and the parent stop before it is down: its time to stop begins later
+ * then. */
 static bool has_been_told(const struct tr_family *family, const struct tr_cell *child)
 {
     if (family->ending && !tr_family_is_dynamic(child))

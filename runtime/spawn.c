@@ -89,7 +89,7 @@ struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct t
         tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
         return NULL;
     }
-    tr_stat_add(&ctx->stats.spawns, 1);
+    tr_count(&ctx->stats.spawns, 1);
     tr_mailbox_open(cell);
     return cell;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Making actors: fills a cell and opens its mailbox. On the worker that runs the parent (or, for the root, before any worker
- * runs). The caller schedules the cell.
+/* Making actors: fills a cell and opens its mailbox. On the worker that runs the parent (or, for the root, before any
+ * worker runs). The caller schedules the cell.
  * Starting the incarnation is supervise.c's, on the worker that runs the new actor. */
 #ifndef TR_RUNTIME_SPAWN_H
 #define TR_RUNTIME_SPAWN_H
@@ -19,8 +19,8 @@ struct tr_spawn_request {
     int gift_fd;          /* -1: none */
 };
 
-/* One block: behavior->args_size bytes, copied from args (zeroed if that is NULL), and a copy of supervision behind them if there
- * is one. NULL: out of memory, or there is nothing to keep. From malloc. */
+/* One block: behavior->args_size bytes, copied from args (zeroed if that is NULL), and a copy of supervision behind
+ * them if there is one. NULL: out of memory, or there is nothing to keep. From malloc. */
 void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision);
 /* NULL: out of memory or of actors. */
 struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct tr_spawn_request *request);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The counters of the runtime layer. One set per worker, written by that worker alone with plain increments; readers see
- * values that may be a little old. Threads that are no workers share one atomic set.
+/* The counters of the runtime layer. One set per worker, written by that worker alone with plain increments; readers
+ * see values that may be a little old. Threads that are no workers share one atomic set.
  * It is not the scheduler's or the loop's counters: troupe_stats_read adds the three up. */
 #ifndef TR_RUNTIME_STATS_H
 #define TR_RUNTIME_STATS_H
 
 #include <troupe/types.h>
 
-#include <ck_pr.h>
+#include "sched/base/count.h"
 
 struct tr_stats {
     uint64_t spawns, stops;
@@ -22,17 +22,5 @@ struct tr_stats {
 struct tr_foreign_stats {
     uint64_t dead_letters[TROUPE_DEAD_COUNT];
 };
-
-/* Single-writer increment: a plain add, but one that a concurrent reader may load without tearing. */
-static inline void tr_stat_add(uint64_t *counter, uint64_t n)
-{
-    ck_pr_store_64(counter, *counter + n);
-}
-
-static inline void tr_stat_max(uint64_t *counter, uint64_t value)
-{
-    if (value > *counter)
-        ck_pr_store_64(counter, value);
-}
 
 #endif

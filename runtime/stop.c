@@ -29,25 +29,25 @@ void troupe_stop_runtime(troupe_ctx *ctx, int status)
     troupe_runtime_request_stop(rt);
 }
 
-/* poll counts in milliseconds: rounded up, and asked again until the clock says so. */
-static int milliseconds(uint64_t ns)
+int tr_stop_poll_ms(uint64_t until_ns)
 {
-    uint64_t ms = ns / TROUPE_MS(1) + (ns % TROUPE_MS(1) != 0);
+    uint64_t now_ns = tr_loop_clock();
+    if (until_ns == TROUPE_FOREVER)
+        return -1;
+    uint64_t ns = until_ns > now_ns ? until_ns - now_ns : 0, ms = ns / TROUPE_MS(1) + (ns % TROUPE_MS(1) != 0);
     return ms > 1000000 ? 1000000 : (int)ms;
 }
 
 int tr_stop_wait(troupe_runtime *rt, uint64_t timeout_ns)
 {
     struct pollfd done = {.fd = rt->done_fd, .events = POLLIN};
-    uint64_t now_ns = tr_loop_clock();
-    uint64_t until_ns = timeout_ns < TROUPE_FOREVER - now_ns ? now_ns + timeout_ns : TROUPE_FOREVER;
+    uint64_t until_ns = tr_loop_deadline(timeout_ns);
     for (;;) {
-        int ready = poll(&done, 1, until_ns == TROUPE_FOREVER ? -1 : milliseconds(until_ns - now_ns));
+        int ready = poll(&done, 1, tr_stop_poll_ms(until_ns));
         TR_ASSERT(ready >= 0 || errno == EINTR);
         if (ready > 0)
             return 0;
-        now_ns = tr_loop_clock();
-        if (now_ns >= until_ns)
+        if (tr_loop_clock() >= until_ns)
             return -ETIMEDOUT;
     }
 }

@@ -100,14 +100,15 @@ int troupe_stream_close(troupe_ctx *ctx, troupe_stream stream, bool drain)
     struct tr_port *port = find(ctx, stream);
     if (!port)
         return -EBADF;
-    /* A stream that closes at once must not call the actor back in the middle of its call, so even then the rest happens
-     * in the flush that ends the activation. */
+    /* A stream that closes at once must not call the actor back in the middle of its call, so even then the rest
+     * happens in the flush that ends the activation. */
     begin_close(ctx, port, drain);
     tr_port_dirty(ctx, port);
     return 0;
 }
 
-/* The stream may have become CLOSED: says so to the actor that closed it, if it still is that one, and frees the port. */
+/* The stream may have become CLOSED: says so to the actor that closed it, if it still is that one, and frees the
+ * port. */
 static void settle(troupe_ctx *ctx, struct tr_port *port)
 {
     struct tr_stream_port *sp = &port->stream;

@@ -52,7 +52,7 @@ static void reincarnate(troupe_ctx *ctx)
     cell->held &= TR_HELD_SUSPENDED;
     if (cell->recovery)
         cell->recovery->started_ns = cell->recovery->delay_ns = 0;
-    tr_stat_add(&ctx->stats.restarts, 1);
+    tr_count(&ctx->stats.restarts, 1);
 }
 
 /* The back-off; without memory for its alarm the actor restarts at once. */
@@ -95,7 +95,7 @@ static void ask_parent(troupe_ctx *ctx)
 static void escalate(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    tr_stat_add(&ctx->stats.escalations, 1);
+    tr_count(&ctx->stats.escalations, 1);
     if (cell->parent) {
         tr_family_tell_parent(ctx, cell, TR_NEWS_ESCALATED);
         return;
@@ -196,7 +196,7 @@ static void kill(troupe_ctx *ctx, bool final)
     bool back = comes_back(cell, final);
     if (life == TR_LIFE_KILLING || (back && (is_quiet(life) || cell->forced)))
         return; /* it is dead already, and perhaps on its way back */
-    tr_stat_add(&ctx->stats.kills, 1);
+    tr_count(&ctx->stats.kills, 1);
     if (!is_quiet(life))
         tr_watch_killed(ctx);
     if (back) {
@@ -230,7 +230,7 @@ void tr_supervise_crash(troupe_ctx *ctx)
         tr_actor_clean_failed(ctx); /* no crash: what was interrupted goes on behind it */
         return;
     }
-    tr_stat_add(&ctx->stats.crashes, 1);
+    tr_count(&ctx->stats.crashes, 1);
     bool lives = life == TR_LIFE_RUNNING || life == TR_LIFE_STARTING;
     if (lives)
         tr_recovery_record(ctx);
@@ -403,8 +403,8 @@ static void dispatch(troupe_ctx *ctx, struct tr_signal *signal)
     }
 }
 
-/* In the order in which the parent gives them: WAIT before START, and START before REGROUP: a REGROUP that came before a
- * START was taken back with it (tr_family_start_again). */
+/* In the order in which the parent gives them: WAIT before START, and START before REGROUP: a REGROUP that came before
+ * a START was taken back with it (tr_family_start_again). */
 static void obey_group(troupe_ctx *ctx, uint64_t bits)
 {
     struct tr_cell *cell = ctx->cell;

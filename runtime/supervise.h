@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Supervision: carries out what the state machine of lifecycle.h decides for the running actor, and speaks with its parent
- * and children. All on the worker that runs the actor.
+/* Supervision: carries out what the state machine of lifecycle.h decides for the running actor, and speaks with its
+ * parent and children. All on the worker that runs the actor.
  * It holds no policy (policy.h), no table (lifecycle.h) and no children (family.h). */
 #ifndef TR_RUNTIME_SUPERVISE_H
 #define TR_RUNTIME_SUPERVISE_H

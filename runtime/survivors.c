@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cells and contexts are read while their workers write them: single words, of memory that lives as long as the runtime, each of
- * which is valid by itself whenever it is read. What they say together may be inconsistent, so every value is checked before
- * it is used. ThreadSanitizer is told not to look (PEEKS): making those fields atomic would cost the workers something on
- * every message, for a report that is written when nothing goes on any more.
+/* Cells and contexts are read while their workers write them: single words, of memory that lives as long as the
+ * runtime, each of which is valid by itself whenever it is read. What they say together may be inconsistent, so every
+ * value is checked before it is used. ThreadSanitizer is told not to look (PEEKS): making those fields atomic would
+ * cost the workers something on every message, for a report that is written when nothing goes on any more.
  *
- * Operations are different: their slab grows and moves, so each loop is asked, by a command that its own thread runs. A loop
- * whose worker is stuck in a handler does not answer; nobody waits for it longer than ANSWER_NS. An inquiry has two owners,
- * the asker and the loop:
+ * Operations are different: their slab grows and moves, so each loop is asked, by a command that its own thread runs. A
+ * loop whose worker is stuck in a handler does not answer; nobody waits for it longer than ANSWER_NS. An inquiry has
+ * two owners, the asker and the loop:
  *   ASKED -> ANSWERED   the loop, release: entries are written; the asker (acquire) reads and frees them
  *   ASKED -> ABANDONED  the asker gives up; the loop frees it when it comes to it
  * by compare and swap, so exactly one of them frees it. */

@@ -2,7 +2,6 @@
 #include "runtime/sweep.h"
 
 #include "runtime/context.h"
-#include "sched/base/assert.h"
 
 /* A sweep walks depth first, without recursion and without memory: the token it is at names the one above (parent), so
  * that one token stands for the whole sweep in tokens->jobs. Sweeps take turns, so that a small one does not wait for a

@@ -39,7 +39,7 @@ static int look_into_module(struct dl_phdr_info *info, size_t size, void *arg)
         return 0;
     struct tr_symbol *out = query->out;
     out->offset = query->address - info->dlpi_addr;
-    ssize_t length = 0;
+    ssize_t length;
     if (info->dlpi_name && info->dlpi_name[0])
         snprintf(out->module, sizeof out->module, "%s", info->dlpi_name);
     else if ((length = readlink("/proc/self/exe", out->module, sizeof out->module - 1)) >= 0)

@@ -32,7 +32,7 @@ void tr_text_addf(struct tr_text *text, const char *format, ...)
         text->length += (size_t)n;
 }
 
-/* --- escaping: byte by byte, but what is valid UTF-8 and harmless stays ---------------------------------------------- */
+/* --- escaping: byte by byte, but what is valid UTF-8 and harmless stays ------------------------------------------- */
 
 /* The bytes of the UTF-8 sequence that begins with this one; 0: none does. */
 static unsigned sequence_length(unsigned char first)

@@ -48,9 +48,7 @@ static int timer_start(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, t
     }
     record->to = to;
     record->period_ns = period_ns;
-    record->due_ns = tr_loop_clock() + delay_ns;
-    if (record->due_ns < delay_ns)
-        record->due_ns = UINT64_MAX; /* TROUPE_FOREVER and the like: never */
+    record->due_ns = tr_loop_deadline(delay_ns);
     tr_list_push_back(&inc->timers, &record->link);
     if (timer)
         *timer = (troupe_timer){record, record->alarm.serial};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Timers of actors: an alarm and the message it stands for. Owned by the incarnation that made them, from which they are
- * unlinked before they are freed. The incarnation's worker only.
+/* Timers of actors: an alarm and the message it stands for. Owned by the incarnation that made them, from which they
+ * are unlinked before they are freed. The incarnation's worker only.
  * They are not the wheel (io/wheel.h): that one knows neither actors nor messages. */
 #ifndef TR_RUNTIME_TIMER_H
 #define TR_RUNTIME_TIMER_H
@@ -13,8 +13,8 @@
 
 struct tr_token_hook;
 
-/* One record type for all alarms: users' timers, and those of the runtime (message NULL): the deadline of asks, a port's
- * next try, the end of draining. */
+/* One record type for all alarms: users' timers, and those of the runtime (message NULL): the deadline of asks, a
+ * port's next try, the end of draining. */
 struct tr_timer_record {
     struct tr_alarm alarm; /* first: see struct tr_alarm */
     struct tr_list link;   /* in incarnation->timers: users' timers and ports' tries */

@@ -103,7 +103,7 @@ bool tr_token_link(struct troupe_runtime *rt, struct tr_token_hook *hook);
 /* Takes it off again. False: the sweeper has it. */
 bool tr_token_unlink(struct tr_token_hook *hook);
 /* The runtime of a token that is not stale; else NULL. */
-struct troupe_runtime *tr_token_runtime(troupe_token token);
+struct troupe_runtime *tr_token_runtime(troupe_token handle);
 
 /* --- for sweep.c --- */
 

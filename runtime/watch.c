@@ -210,7 +210,7 @@ static struct tr_fate fate_of(const struct tr_cell *cell, enum tr_fate_kind kind
     return (struct tr_fate){kind, cell->index, cell->incarnation_nr, cell->behavior->name};
 }
 
-void tr_watch_ended(troupe_ctx *ctx, troupe_addr addr, troupe_reason reason, unsigned incarnation)
+void tr_watch_ended(troupe_ctx *ctx, troupe_reason reason, unsigned incarnation)
 {
     struct tr_cell *cell = ctx->cell;
     enum tr_fate_kind kind = reason == TROUPE_REASON_CRASHED     ? TR_FATE_CRASHED
@@ -219,7 +219,7 @@ void tr_watch_ended(troupe_ctx *ctx, troupe_addr addr, troupe_reason reason, uns
                                                                  : TR_FATE_DISSOLVED;
     struct news news = {.reason = reason, .incarnation = incarnation, .fate = fate_of(cell, kind)};
     while (cell->watchers) {
-        TR_ASSERT(troupe_addr_same(cell->watchers->target, addr));
+        TR_ASSERT(tr_addr_generation(cell->watchers->target) == cell->born);
         tell_end(ctx, cell->watchers, &news);
     }
 }
@@ -347,10 +347,10 @@ static void link_told(troupe_ctx *ctx, struct tr_monitor *monitor)
     suffer(ctx, target, &fate);
 }
 
-/* The add of this very actor, whose generation is given, or a stranger's. */
-static void add(troupe_ctx *ctx, struct tr_monitor *monitor, uint32_t generation)
+/* An add meant for this very actor, or a stranger's. */
+static void add(troupe_ctx *ctx, struct tr_monitor *monitor)
 {
-    if (tr_addr_generation(monitor->target) == generation)
+    if (tr_addr_generation(monitor->target) == ctx->cell->born)
         list_add(ctx->cell, monitor);
     else
         tell_stale(ctx, monitor);
@@ -359,23 +359,11 @@ static void add(troupe_ctx *ctx, struct tr_monitor *monitor, uint32_t generation
 void tr_watch_dispatch(troupe_ctx *ctx, struct tr_signal *signal)
 {
     if (signal->kind == TR_SIGNAL_WATCH_ADD)
-        add(ctx, TR_CONTAINER_OF(signal, struct tr_monitor, signal), ctx->cell->generation);
+        add(ctx, TR_CONTAINER_OF(signal, struct tr_monitor, signal));
     else if (signal->kind == TR_SIGNAL_WATCH_CANCEL)
         cancelled(ctx, TR_CONTAINER_OF(signal, struct tr_monitor, cancel));
     else
         link_told(ctx, TR_CONTAINER_OF(signal, struct tr_monitor, signal));
-}
-
-bool tr_watch_bury(troupe_ctx *ctx, struct tr_signal *signal)
-{
-    if (signal->kind != TR_SIGNAL_WATCH_ADD && signal->kind != TR_SIGNAL_WATCH_CANCEL && signal->kind != TR_SIGNAL_LINK)
-        return false;
-    if (signal->kind == TR_SIGNAL_WATCH_ADD)
-        add(ctx, TR_CONTAINER_OF(signal, struct tr_monitor, signal),
-            ctx->cell->generation - 1); /* closing moved it on */
-    else
-        tr_watch_dispatch(ctx, signal); /* the actor has no incarnation any more: nothing hits it */
-    return true;
 }
 
 bool tr_watch_news(troupe_ctx *ctx, troupe_msg *msg)
@@ -475,12 +463,6 @@ void tr_watch_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc)
 
 /* --- waiting threads --- */
 
-static uint64_t deadline_after(uint64_t timeout_ns)
-{
-    uint64_t now_ns = tr_loop_clock();
-    return timeout_ns < TROUPE_FOREVER - now_ns ? now_ns + timeout_ns : TROUPE_FOREVER;
-}
-
 /* False: the deadline has passed first. */
 static bool wait_until(struct tr_waiter *waiter, uint64_t deadline_ns)
 {
@@ -511,7 +493,7 @@ int troupe_runtime_wait(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_
         monitor->waiter = &waiter;
         if (!signal_to(rt, actor, &monitor->signal)) {
             monitor_free(rt, NULL, monitor);
-        } else if (!wait_until(&waiter, deadline_after(timeout_ns))) {
+        } else if (!wait_until(&waiter, tr_loop_deadline(timeout_ns))) {
             if (monitor_move(monitor, serial, TR_MONITOR_LIVE, TR_MONITOR_CANCELLED)) {
                 send_cancel(rt, NULL, monitor, serial);
                 return -ETIMEDOUT;

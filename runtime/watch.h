@@ -113,10 +113,9 @@ struct tr_monitor {
     struct tr_signal cancel; /* WATCH_CANCEL to the target */
 };
 
-/* A signal of this file was taken from the running actor's control lane. May panic. */
+/* A signal of this file was taken from the running actor's control lane. May panic, unless the actor is STOPPED: what
+ * it found when it closed its lane for good hits nobody. */
 void tr_watch_dispatch(troupe_ctx *ctx, struct tr_signal *signal);
-/* The same for one that the running actor found when it closed its lane for good. False: it is none of this file's. */
-bool tr_watch_bury(troupe_ctx *ctx, struct tr_signal *signal);
 /* The running actor took a message with TR_MSG_NEWS, of its own generation, from its mailbox. True: it is an ordinary
  * message from here on. False: nobody wants it any more, and it is to be finished in silence. */
 bool tr_watch_news(troupe_ctx *ctx, troupe_msg *msg);
@@ -127,8 +126,8 @@ void tr_watch_crashed(troupe_ctx *ctx);
 void tr_watch_killed(troupe_ctx *ctx);
 /* It goes on as another incarnation; incarnation: the number of the one that ended. */
 void tr_watch_restarted(troupe_ctx *ctx, troupe_reason reason, unsigned incarnation);
-/* It has ended: everybody is told. After its mailbox was closed and the signals in it were buried. addr: as it was. */
-void tr_watch_ended(troupe_ctx *ctx, troupe_addr addr, troupe_reason reason, unsigned incarnation);
+/* It has ended: everybody is told. After its mailbox was closed and the signals in it were buried. */
+void tr_watch_ended(troupe_ctx *ctx, troupe_reason reason, unsigned incarnation);
 /* Its incarnation ends, and with it what it watches. */
 void tr_watch_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc);
 

@@ -7,6 +7,7 @@
 #include <ck_pr.h>
 
 #include "sched/base/assert.h"
+#include "sched/base/count.h"
 #include "sched/pool_state.h"
 #include "sched/steal.h"
 
@@ -64,11 +65,6 @@ void tr_worker_check(const struct tr_worker *worker)
     tr_runq_check(&worker->runq);
 }
 
-static void count(uint64_t *counter, uint64_t more)
-{
-    ck_pr_store_64(counter, *counter + more);
-}
-
 static uint64_t now(const struct tr_worker *worker)
 {
     return worker->pool->hooks.now(worker->pool->hooks.arg);
@@ -95,7 +91,7 @@ bool tr_worker_wake_one(struct tr_pool *pool)
         return false;
     struct tr_worker *waker = self;
     if (waker)
-        count(&waker->stats.wakes, 1);
+        tr_count(&waker->stats.wakes, 1);
     pay_token(&pool->workers[index]);
     return true;
 }
@@ -127,7 +123,7 @@ static void overflow(struct tr_worker *worker, struct tr_runnable *r)
     unsigned n = tr_runq_shed(&worker->runq, shed);
     for (unsigned i = 0; i < n; i++)
         tr_inject_push(&worker->pool->inject, shed[i]);
-    count(&worker->stats.overflows, 1);
+    tr_count(&worker->stats.overflows, 1);
     bool pushed = tr_runq_push(&worker->runq, r);
     TR_ASSERT(pushed);
 }
@@ -178,7 +174,7 @@ static struct tr_runnable *take_injected(struct tr_worker *worker, unsigned max)
         next = tr_inject_next(r); /* before the push: a thief may run r at once */
         push(worker, r);
     }
-    count(&worker->stats.injected, taken);
+    tr_count(&worker->stats.injected, taken);
     if (tr_inject_pending(&pool->inject) && tr_idle_claimable(tr_idle_read(&pool->idle)))
         tr_worker_wake_one(pool);
     return first;
@@ -323,7 +319,7 @@ static bool must_get_up(struct tr_worker *worker)
 
 static void sleep_until_something_happens(struct tr_worker *worker, bool guard)
 {
-    count(&worker->stats.parks, 1);
+    tr_count(&worker->stats.parks, 1);
     worker->delivering = true;
     worker->pool->hooks.wait(worker->io, guard ? TR_GUARD_NS : TR_WAIT_FOREVER);
     worker->delivering = false;
@@ -349,8 +345,8 @@ static void run(struct tr_worker *worker, struct tr_runnable *r)
     struct tr_pool *pool = worker->pool;
     if (worker->dry)
         end_dryness(worker);
-    count(&worker->tick, 1);
-    count(&worker->stats.runs, 1);
+    tr_count(&worker->tick, 1);
+    tr_count(&worker->stats.runs, 1);
     pool->options.run(pool->options.arg, worker, r);
     if (tr_pace_count(&worker->pace)) {
         tr_pace_sample(&worker->pace, now(worker));

@@ -161,8 +161,8 @@ static void release(void *self)
         }
 }
 
-/* The kernel closes a killed process's listening socket some milliseconds after the process is gone, when its rings are torn
- * down; a server that is started anew at once waits for that. */
+/* The kernel closes a killed process's listening socket some milliseconds after the process is gone, when its rings are
+ * torn down; a server that is started anew at once waits for that. */
 static void open_door(troupe_ctx *ctx, struct clients *c)
 {
     const struct kv_options *o = c->server->options;

@@ -19,9 +19,10 @@ enum { DATA, DRAINED, CLOSED };
 #define READ_MAX ((size_t)1 << 20)  /* bytes of one read while a big value comes in */
 #define COPY_MAX ((size_t)64 << 10) /* replies up to this are copied to the stream, larger ones handed over */
 
-/* One turn: a chunk arrives and all its commands become a batch; the batch is asked of the shards; when all have answered
- * the replies are written in order and the next chunk is read. While the client does not take its replies (output above
- * OUTPUT_HIGH) nothing is read from it, so a connection's memory is bounded by one chunk's commands and their replies. */
+/* One turn: a chunk arrives and all its commands become a batch; the batch is asked of the shards; when all have
+ * answered the replies are written in order and the next chunk is read. While the client does not take its replies
+ * (output above OUTPUT_HIGH) nothing is read from it, so a connection's memory is bounded by one chunk's commands and
+ * their replies. */
 struct conn {
     const struct kv_server *server;
     uint64_t id;

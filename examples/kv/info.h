@@ -21,8 +21,8 @@ enum kv_info_section {
     KV_INFO_ALL = 63
 };
 
-/* kv_info_section - a section's bit from its name in any case; all of them for "", "all", "default" and "everything", none
- * for a name that is unknown. */
+/* kv_info_section - a section's bit from its name in any case; all of them for "", "all", "default" and "everything",
+ * none for a name that is unknown. */
 unsigned kv_info_section(struct kv_slice name);
 void kv_info_add(struct kv_shard_facts *total, const struct kv_shard_facts *facts);
 /* kv_info_write - the reply, a bulk. */

@@ -60,9 +60,9 @@ static void outgoing_release(void *arg)
     free(out);
 }
 
-/* Writes all of rope at offset, in as many pieces as it has runs of memory. rope is empty afterwards. keep, if not NULL, gets
- * what is under way, to be given up with outgoing_release. Returns the number of pieces, or -errno: what was begun then still
- * completes. */
+/* Writes all of rope at offset, in as many pieces as it has runs of memory. rope is empty afterwards. keep, if not
+ * NULL, gets what is under way, to be given up with outgoing_release. Returns the number of pieces, or -errno: what was
+ * begun then still completes. */
 static int write_rope(troupe_ctx *ctx, troupe_file file, uint64_t offset, struct kv_rope *rope, uint64_t tag,
                       struct kv_outgoing **keep)
 {
@@ -101,8 +101,8 @@ static uint64_t start_of(const struct kv_log_place *place, const struct kv_rope 
 
 /* --- groups --- */
 
-/* The log's name may be younger than the last sync of its folder: it is new, or a crash followed the rename of a rewrite. No
- * record is safe before its file's name is. Blocks, once per incarnation. */
+/* The log's name may be younger than the last sync of its folder: it is new, or a crash followed the rename of a
+ * rewrite. No record is safe before its file's name is. Blocks, once per incarnation. */
 static int sync_folder(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -184,8 +184,8 @@ static void group_begin(troupe_ctx *ctx, struct kv_journal *j)
         j->pieces = (unsigned)pieces;
 }
 
-/* While a rewrite turns the old file gets no sync: it would come back, if at all, to a file that is no longer ours, and the
- * new file's sync covers the same records. What is dirty when a sync comes back waits for the next. */
+/* While a rewrite turns the old file gets no sync: it would come back, if at all, to a file that is no longer ours, and
+ * the new file's sync covers the same records. What is dirty when a sync comes back waits for the next. */
 void kv_journal_sync_due(troupe_ctx *ctx, struct kv_journal *j)
 {
     j->sync_armed = false;
@@ -223,8 +223,9 @@ static int write_now(int fd, uint64_t offset, const struct kv_rope *rope)
     return 0;
 }
 
-/* The group in flight once more, as its result is not known: the same bytes to the same place; then what is pending. From the
- * rename of a rewrite on the log is the new file, and the old one's pending records are in its rope as well. */
+/* The group in flight once more, as its result is not known: the same bytes to the same place; then what is pending.
+ * From the rename of a rewrite on the log is the new file, and the old one's pending records are in its rope as
+ * well. */
 int kv_journal_salvage(struct kv_journal *j)
 {
     bool turned = j->rewrite.step == KV_REWRITE_SYNCING_DIR, always = j->fsync == KV_FSYNC_ALWAYS;
@@ -276,8 +277,8 @@ static void walk_on(troupe_ctx *ctx, struct kv_journal *j)
         rewrite_write(ctx, j);
 }
 
-/* Out of the way of commands: a rewrite that cannot begin leaves the old log as it is, and tries again when it has grown by
- * the same amount once more. */
+/* Out of the way of commands: a rewrite that cannot begin leaves the old log as it is, and tries again when it has
+ * grown by the same amount once more. */
 static void rewrite_begin(troupe_ctx *ctx, struct kv_journal *j)
 {
     struct kv_rewrite *r = &j->rewrite;

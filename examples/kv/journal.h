@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns a shard's log file while the shard runs: writes records in groups, makes them durable as the options say, rewrites
- * the log when it has doubled. One shard's actor may call it.
+/* Owns a shard's log file while the shard runs: writes records in groups, makes them durable as the options say,
+ * rewrites the log when it has doubled. One shard's actor may call it.
  * It is not the format (log.h), not the reading back (replay.h), and does not know what waits for a record. */
 #ifndef KV_JOURNAL_H
 #define KV_JOURNAL_H
@@ -21,10 +21,10 @@
  *
  * A group is everything appended since the last one began; acked moves to its end when it is over.
  *
- * Rewriting runs beside it. Steps: NONE -> WALKING (the entries, and every effect that happens meanwhile, go to a second
- * file) -> TURNING (no more groups on the old file; the rest is written) -> SYNCING_FILE (and then renamed over the old
- * one) -> SYNCING_DIR (the folder, which holds the name) -> NONE. Until the rename the old file holds all that was acknowledged; at the rename the new
- * one does, durably; so whichever is found after a crash is right. */
+ * Rewriting runs beside it. Steps: NONE -> WALKING (the entries, and every effect that happens meanwhile, go to a
+ * second file) -> TURNING (no more groups on the old file; the rest is written) -> SYNCING_FILE (and then renamed over
+ * the old one) -> SYNCING_DIR (the folder, which holds the name) -> NONE. Until the rename the old file holds all that
+ * was acknowledged; at the rename the new one does, durably; so whichever is found after a crash is right. */
 enum kv_journal_state { KV_JOURNAL_QUIET, KV_JOURNAL_WRITING, KV_JOURNAL_SYNCING, KV_JOURNAL_FAILED };
 enum kv_rewrite_step {
     KV_REWRITE_NONE,
@@ -96,8 +96,9 @@ void kv_journal_sync_due(troupe_ctx *ctx, struct kv_journal *j);
 /* kv_journal_stop - the shard stops in order: begins a last sync if one is owed; the runtime waits for it. */
 void kv_journal_stop(troupe_ctx *ctx, struct kv_journal *j);
 
-/* kv_journal_salvage - the shard has crashed, its files are closed: writes what was appended and is not known to be written,
- * and syncs if the options ask for it. Blocks. Returns 0: everything appended is as safe as the options ask; or -errno. */
+/* kv_journal_salvage - the shard has crashed, its files are closed: writes what was appended and is not known to be
+ * written, and syncs if the options ask for it. Blocks. Returns 0: everything appended is as safe as the options ask;
+ * or -errno. */
 int kv_journal_salvage(struct kv_journal *j);
 
 /* kv_journal_free - release the memory; the files are the runtime's. */

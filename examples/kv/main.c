@@ -22,8 +22,8 @@ static void raise_fd_limit(const struct kv_options *options)
                 (unsigned long long)limit.rlim_cur, options->max_clients);
 }
 
-/* One processor is left to the kernel's network work and to clients on this machine: with a worker on each, all three would
- * take turns on too few (docs/decisions/013). */
+/* One processor is left to the kernel's network work and to clients on this machine: with a worker on each, all three
+ * would take turns on too few (docs/decisions/013). */
 static unsigned default_workers(void)
 {
     cpu_set_t cpus;

@@ -82,8 +82,8 @@ static int lock_folder(troupe_ctx *ctx, const char *dir)
     return troupe_defer(ctx, close_fd, (void *)(intptr_t)fd);
 }
 
-/* A log is missing among others that hold data, or there are more than there are shards: somebody lost a file, or asks for
- * another number of shards. Going on would serve a part of the data as if it were all. */
+/* A log is missing among others that hold data, or there are more than there are shards: somebody lost a file, or asks
+ * for another number of shards. Going on would serve a part of the data as if it were all. */
 static int check_logs(const struct kv_options *o)
 {
     unsigned with_data = 0, missing = 0, first_missing = 0, last = 0;

@@ -442,8 +442,8 @@ static void refuse_waiting(troupe_ctx *ctx, struct shard *s, int error)
         refuse_one(ctx, w, text);
 }
 
-/* What was executed before the crash is brought to the log, so that those who wait for it get their replies: a crash costs
- * the request that caused it, no other. */
+/* What was executed before the crash is brought to the log, so that those who wait for it get their replies: a crash
+ * costs the request that caused it, no other. */
 static void crashed(troupe_ctx *ctx, void *self, const troupe_crash *crash)
 {
     struct shard *s = self;

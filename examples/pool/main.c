@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client that is faster than its pool: it submits all jobs at once, some of them bad, and submits again what was refused. */
+/* A client that is faster than its pool: it submits all jobs at once, some of them bad, and submits again what was
+ * refused. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A pool: supervises its workers and gives each one job at a time. Jobs that find all workers busy wait in a line; when the line
- * is full they are refused at once, so that memory is bounded and clients learn that they are too fast. Each job is
- * answered exactly once, also if its worker or the pool itself crashes (then the ask comes back with a status). */
+/* A pool: supervises its workers and gives each one job at a time. Jobs that find all workers busy wait in a line; when
+ * the line is full they are refused at once, so that memory is bounded and clients learn that they are too fast. Each
+ * job is answered exactly once, also if its worker or the pool itself crashes (then the ask comes back with a
+ * status). */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One-for-all: when one child crashes all of them come down, the last one first, and start again in order. For children that
- * share what is lost with one of them: both ends of a protocol, the stages of one computation. */
+/* One-for-all: when one child crashes all of them come down, the last one first, and start again in order. For children
+ * that share what is lost with one of them: both ends of a protocol, the stages of one computation. */
 #include "trio.h"
 
 static const troupe_behavior supervisor = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One-for-one, the default: the child that crashed restarts, and nobody else notices. For children that do not depend on each
- * other: connections, jobs, users' sessions. */
+/* One-for-one, the default: the child that crashed restarts, and nobody else notices. For children that do not depend
+ * on each other: connections, jobs, users' sessions. */
 #include "trio.h"
 
 static const troupe_behavior supervisor = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rest-for-one: the child that crashed restarts, with those that were started after it. For a chain in which each child uses the
- * ones before it: a connection, a session on it, a subscription in that. */
+/* Rest-for-one: the child that crashed restarts, with those that were started after it. For a chain in which each child
+ * uses the ones before it: a connection, a session on it, a subscription in that. */
 #include "trio.h"
 
 static const troupe_behavior supervisor = {

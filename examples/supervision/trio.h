@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Three children that say when they start, stop and restart, and the handlers of a supervisor that has the second of them
- * crash. The programs one_for_one, one_for_all and rest_for_one give that supervisor its strategy. */
+/* Three children that say when they start, stop and restart, and the handlers of a supervisor that has the second of
+ * them crash. The programs one_for_one, one_for_all and rest_for_one give that supervisor its strategy. */
 #ifndef TRIO_H
 #define TRIO_H
 

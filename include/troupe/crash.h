@@ -62,12 +62,12 @@ TROUPE_API const char *troupe_cause_name(troupe_cause cause);
 /* troupe_crashes_read - copies the crashes that the runtime still remembers, oldest first.
  *   after  0, or the sequence of the last record already read
  *   out    room for count records
- * Returns how many were copied. The ring holds the last troupe_options.crashes_kept; a gap between sequences says how many
- * were overwritten. Any thread, between start and join. */
+ * Returns how many were copied. The ring holds the last troupe_options.crashes_kept; a gap between sequences says how
+ * many were overwritten. Any thread, between start and join. */
 TROUPE_API size_t troupe_crashes_read(troupe_runtime *rt, uint64_t after, troupe_crash *out, size_t count);
 
-/* troupe_crash_print - writes a crash as a person reads it: what happened, where, to whom, and the backtrace with functions,
- * files and lines where they can be found (libdw, if it is installed; else the exported symbols).
+/* troupe_crash_print - writes a crash as a person reads it: what happened, where, to whom, and the backtrace with
+ * functions, files and lines where they can be found (libdw, if it is installed; else the exported symbols).
  * Returns the length of the whole text as snprintf does; at most size bytes, terminated, are written. It may take
  * milliseconds, mostly at the first time: not for handlers. Any thread. */
 TROUPE_API size_t troupe_crash_print(const troupe_crash *crash, char *out, size_t size);

@@ -22,8 +22,8 @@ typedef struct troupe_msg troupe_msg;
 TROUPE_API unsigned troupe_kind(const troupe_msg *msg);
 TROUPE_API const void *troupe_payload(const troupe_msg *msg); /* aligned to 16 bytes; not NULL even when empty */
 TROUPE_API size_t troupe_size(const troupe_msg *msg);         /* of the payload, bytes */
-/* Who sent it; nobody when it came from outside of the runtime. Of a timer's message: who made the timer; of an I/O event:
- * the actor itself. */
+/* Who sent it; nobody when it came from outside of the runtime. Of a timer's message: who made the timer; of an I/O
+ * event: the actor itself. */
 TROUPE_API troupe_addr troupe_sender(const troupe_msg *msg);
 /* True while somebody waits for a reply to it: no longer once it was answered. */
 TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
@@ -40,9 +40,9 @@ TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
 TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size);
 
 /* Builds a message in place, so that a payload need not be copied: fill troupe_compose's result through
- * troupe_msg_body (size bytes, of no defined content), then give it to troupe_send, troupe_send_ask, troupe_reply_send or
- * troupe_discard, exactly one of them, before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX. What
- * is left over when the handler returns or panics is freed, without a handler's drop. */
+ * troupe_msg_body (size bytes, of no defined content), then give it to troupe_send, troupe_send_ask, troupe_reply_send
+ * or troupe_discard, exactly one of them, before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX.
+ * What is left over when the handler returns or panics is freed, without a handler's drop. */
 TROUPE_API troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size);
 TROUPE_API void *troupe_msg_body(troupe_msg *msg);
 /* As troupe_tell, but 0 and -ESRCH are all that it returns; msg is consumed in every case. */
@@ -85,19 +85,19 @@ TROUPE_API int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const 
 TROUPE_API int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
                                troupe_answer_fn *done, void *arg);
 
-/* Answers msg, which the actor is handling or has kept; a kept message is consumed. Returns 0: the reply is on its way, and
- * becomes a dead letter (late_reply) if nobody waits any more; -ENOTCONN: nobody waited (it was a tell, or was answered
- * before); -ENOMEM, -EMSGSIZE: not answered, try again. On a status below 0 a kept message stays kept. */
+/* Answers msg, which the actor is handling or has kept; a kept message is consumed. Returns 0: the reply is on its way,
+ * and becomes a dead letter (late_reply) if nobody waits any more; -ENOTCONN: nobody waited (it was a tell, or was
+ * answered before); -ENOMEM, -EMSGSIZE: not answered, try again. On a status below 0 a kept message stays kept. */
 TROUPE_API int troupe_reply(troupe_ctx *ctx, const troupe_msg *msg, const void *payload, size_t size);
 /* The same with a composed message, which is consumed in every case; its kind is replaced by that of msg. Returns 0 or
  * -ENOTCONN. */
 TROUPE_API int troupe_reply_send(troupe_ctx *ctx, const troupe_msg *msg, troupe_msg *reply);
 
 /* Keeps msg, which the actor is handling, beyond the handler's return, to reply later or to use its payload. Ends with
- * a reply that returned 0 or with troupe_release, which is the only end for a tell. A message that is still kept when the
- * incarnation ends becomes a dead letter, and its asker is told (-ECONNRESET if a crash or a restart ended it, else -ESRCH); the
- * handler's drop does not see it. Returns msg. NULL: out of memory, msg is kept already, or it is not a message that a
- * handler was given from the mailbox (an I/O event, an answer). */
+ * a reply that returned 0 or with troupe_release, which is the only end for a tell. A message that is still kept when
+ * the incarnation ends becomes a dead letter, and its asker is told (-ECONNRESET if a crash or a restart ended it, else
+ * -ESRCH); the handler's drop does not see it. Returns msg. NULL: out of memory, msg is kept already, or it is not a
+ * message that a handler was given from the mailbox (an I/O event, an answer). */
 TROUPE_API troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg);
 /* Ends a kept message without a reply: its asker, if it has one that still waits, gets -ENODATA. */
 TROUPE_API void troupe_release(troupe_ctx *ctx, troupe_msg *msg);

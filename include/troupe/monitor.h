@@ -27,8 +27,7 @@ typedef struct troupe_down {
     troupe_addr actor;          /* which */
     troupe_monitor_ref monitor; /* by which monitor: as troupe_monitor gave it */
     bool restarted;             /* it goes on as another incarnation, and so does the monitor; else it has ended: */
-    troupe_reason reason; /* why; NO_ACTOR when the address was stale already. Of a restart: CRASHED, or NORMAL if it
-                                 * had not crashed */
+    troupe_reason reason; /* why; NO_ACTOR: the address was stale. Of a restart: CRASHED, or NORMAL without a crash */
     unsigned incarnation; /* the one that ended; 0 when the address was stale */
 } troupe_down;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* TCP for actors: listeners and streams. A port belongs to the incarnation that opened it and is closed with it, without
- * sending what is queued unless troupe_stream_close had asked for that; events arrive as messages of the kinds that the
- * actor chose, ahead of what waits in its mailbox. Outgoing connections are not there yet.
+/* TCP for actors: listeners and streams. A port belongs to the incarnation that opened it and is closed with it,
+ * without sending what is queued unless troupe_stream_close had asked for that; events arrive as messages of the kinds
+ * that the actor chose, ahead of what waits in its mailbox. Outgoing connections are not there yet.
  * The verbs are for the actor that runs at the moment, on its own ports; any other use answers -EBADF. */
 #ifndef TROUPE_NET_H
 #define TROUPE_NET_H
@@ -54,8 +54,8 @@ typedef struct troupe_stream_options {
     size_t high_water, low_water;     /* bytes of queued output, low <= high; 0: 1 MiB and 256 KiB */
 } troupe_stream_options;
 
-/* Bytes from the peer, lent until the handler returns. length 0: no more will come, and status says why: 0 the peer ended
- * its side in order, or -errno. The stream then still takes output, until it is closed. */
+/* Bytes from the peer, lent until the handler returns. length 0: no more will come, and status says why: 0 the peer
+ * ended its side in order, or -errno. The stream then still takes output, until it is closed. */
 typedef struct troupe_data {
     troupe_stream stream;
     const void *bytes;
@@ -73,24 +73,26 @@ typedef struct troupe_closed {
  * Returns 0, -EBADF (fd is below 0), -ENOMEM or -ECANCELED (token.h). */
 TROUPE_API int troupe_stream_adopt(troupe_ctx *ctx, int fd, const troupe_stream_options *options,
                                    troupe_stream *stream);
-/* The fd that troupe_spawn_options gave to this actor, once. It is the incarnation's, which closes it when it ends, until
- * troupe_stream_adopt makes it a stream's, or a spawn a child's, or troupe_disown_fd the caller's: not to be closed before.
- * -EBADF when there is none left, as in a second incarnation; -ENOMEM: it is still there, try again (not in `crashed`). */
+/* The fd that troupe_spawn_options gave to this actor, once. It is the incarnation's, which closes it when it ends,
+ * until troupe_stream_adopt makes it a stream's, or a spawn a child's, or troupe_disown_fd the caller's: not to be
+ * closed before.
+ * -EBADF when there is none left, as in a second incarnation; -ENOMEM: it is still there, try again (not in
+ * `crashed`). */
 TROUPE_API int troupe_take_fd(troupe_ctx *ctx);
 /* Makes the fd that troupe_take_fd returned the caller's, to close. False: it is not the incarnation's any more. */
 TROUPE_API bool troupe_disown_fd(troupe_ctx *ctx, int fd);
 
 /* Grants one delivery: exactly one troupe_data message will come, unless the stream is closed before, with at most max
- * bytes (0: what one receive buffer holds, 16 KiB; above 1 MiB: 1 MiB). Nothing is read without a grant, so a slow actor
- * slows its peer down. Memory for a small max is taken only when bytes arrive. Returns 0; -EALREADY one is granted; -EPIPE
- * input has ended; -EBADF; -EAGAIN too many operations in flight, try later. */
+ * bytes (0: what one receive buffer holds, 16 KiB; above 1 MiB: 1 MiB). Nothing is read without a grant, so a slow
+ * actor slows its peer down. Memory for a small max is taken only when bytes arrive. Returns 0; -EALREADY one is
+ * granted; -EPIPE input has ended; -EBADF; -EAGAIN too many operations in flight, try later. */
 TROUPE_API int troupe_stream_read(troupe_ctx *ctx, troupe_stream stream, size_t max);
-/* Queues a copy of bytes, sent in order when the handler's batch ends. Returns 0; -EPIPE the connection is broken; -ENOMEM:
- * nothing queued; -EBADF. It never refuses for length: watch troupe_stream_pending, and stop at high_water, as
+/* Queues a copy of bytes, sent in order when the handler's batch ends. Returns 0; -EPIPE the connection is broken;
+ * -ENOMEM: nothing queued; -EBADF. It never refuses for length: watch troupe_stream_pending, and stop at high_water, as
  * `drained` comes only after that was passed. */
 TROUPE_API int troupe_stream_write(troupe_ctx *ctx, troupe_stream stream, const void *bytes, size_t length);
-/* The same without a copy: release(arg) is called once, on any worker and perhaps before this returns, when the bytes are
- * sent or dropped. On a status below 0 it is not called. */
+/* The same without a copy: release(arg) is called once, on any worker and perhaps before this returns, when the bytes
+ * are sent or dropped. On a status below 0 it is not called. */
 TROUPE_API int troupe_stream_write_owned(troupe_ctx *ctx, troupe_stream stream, const void *bytes, size_t length,
                                          void (*release)(void *arg), void *arg);
 /* Queued output that the kernel has not taken yet, bytes; 0 for a stream that is gone. */

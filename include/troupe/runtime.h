@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime: its start, its stop, its counters, and the verbs for threads that are not its workers.
- * Several runtimes may live in one process; they share nothing.
+ * Several runtimes may live in one process; they share the handlers of hardware faults (recover_faults) and what was
+ * read of debug information, and nothing else.
  * Nothing here is for use inside of actors, but troupe_ctx_runtime, and troupe_stats_read, which is safe anywhere. */
 #ifndef TROUPE_RUNTIME_H
 #define TROUPE_RUNTIME_H
@@ -33,25 +34,25 @@ typedef struct troupe_options {
     unsigned batch;    /* messages, signals and I/O events per activation; default 64 */
     uint64_t batch_ns; /* time per activation, looked at every 16 of them; default 100 µs */
     uint64_t spin_ns;  /* how long an idle worker searches before it sleeps; default 15 µs */
-    /* troupe_run: SIGINT and SIGTERM stop the runtime in order, a second one ends the process. Call it before other threads
-     * exist, or block both signals in them. */
+    /* troupe_run: SIGINT and SIGTERM stop the runtime in order, a second one ends the process. Call it before other
+     * threads exist, or block both signals in them. */
     bool stop_on_signals;
-    /* troupe_run: after this long the order to stop (by signal or troupe_stop_runtime) has failed: the survivors are logged as
-     * by troupe_runtime_stop and troupe_run returns -ETIMEDOUT, with the runtime's threads still there: end the process.
-     * Default TROUPE_FOREVER. */
+    /* troupe_run: after this long the order to stop (by signal or troupe_stop_runtime) has failed: the survivors are
+     * logged as by troupe_runtime_stop and troupe_run returns -ETIMEDOUT, with the runtime's threads still there: end
+     * the process. Default TROUPE_FOREVER. */
     uint64_t stop_timeout_ns;
-    /* Called for each record the runtime logs (log.h), at most one at a time. It must not call anything that logs. At most 20
-     * a second, errors aside: what is left out is counted and said. Default: for a person, on stderr, crashes with their
-     * backtrace. */
+    /* Called for each record the runtime logs (log.h), at most one at a time. It must not call anything that logs. At
+     * most 20 a second, errors aside: what is left out is counted and said. Default: for a person, on stderr, crashes
+     * with their backtrace. */
     void (*log)(void *arg, const troupe_log_record *record);
     void *log_arg;
     troupe_log_level log_level; /* the most verbose level that is logged */
     unsigned crashes_kept;      /* how many crashes troupe_crashes_read can give; default 64, at most 65,536 */
     unsigned backtraces;        /* taken per second and worker; default 10, TROUPE_NO_BACKTRACES: none */
     unsigned quarantine_max;    /* poisonous messages kept; default 1,024 */
-    /* SIGSEGV, SIGBUS, SIGFPE, SIGILL and stack overflow in the code of behaviors that say recover_faults too become a crash
-     * of the actor, where that can be proved to be only the actor's own code. Else, and for all others, the process dies
-     * with a report and a true core. Read docs/SUPERVISION.md before: it is availability, not safety. */
+    /* SIGSEGV, SIGBUS, SIGFPE, SIGILL and stack overflow in the code of behaviors that say recover_faults too become a
+     * crash of the actor, where that can be proved to be only the actor's own code. Else, and for all others, the
+     * process dies with a report and a true core. Read docs/SUPERVISION.md before: it is availability, not safety. */
     bool recover_faults;
     /* Called for each dead letter, on the worker or thread where it died, several at once. Keep it short; it must not
      * panic. */
@@ -63,30 +64,31 @@ typedef struct troupe_options {
  *   args     root->args_size bytes for root
  *   options  NULL: defaults
  * Returns the status given to troupe_stop_runtime, 0 when root ended by itself or by a signal; 1 when a crash escalated
- * past root; -errno when the runtime could not start: -EINVAL workers or actors_max are too many, -ENOMEM, or what the
- * kernel said, which is logged with its cause and remedy (io_uring, threads). */
+ * past root; -ETIMEDOUT when it has not stopped in stop_timeout_ns; -errno when the runtime could not start: -EINVAL
+ * workers or actors_max are too many, -ENOMEM, or what the kernel said, which is logged with its cause and remedy
+ * (io_uring, threads). */
 TROUPE_API int troupe_run(const troupe_behavior *root, const void *args, const troupe_options *options);
 
 /* The same in steps. start returns 0 or -errno; *root_addr (may be NULL) is the root's address. */
 TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, const void *args,
                                     const troupe_options *options, troupe_addr *root_addr);
-/* Tells root to stop; returns at once. Any thread between start and join, also one that waits for signals, but not a signal
- * handler; idempotent. */
+/* Tells root to stop; returns at once. Any thread between start and join, also one that waits for signals, but not a
+ * signal handler; idempotent. */
 TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
 /* troupe_runtime_stop - tell root to stop and wait until all actors have ended, at most timeout_ns.
- * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which handler and
- *   since when, which child, which operation. It may be called again; join would wait on.
+ * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
+ *   handler and since when, which child, which operation. It may be called again; join would wait on.
  * One thread, not a worker. */
 TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
-/* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its length as
- * snprintf does. Any thread between start and join; what it says may be a moment old. */
+/* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its
+ * length as snprintf does. Any thread between start and join; what it says may be a moment old. */
 TROUPE_API size_t troupe_runtime_survivors(troupe_runtime *rt, char *out, size_t size);
-/* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt must
- * not be used afterwards. One thread, not a worker. */
+/* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt
+ * must not be used afterwards. One thread, not a worker. */
 TROUPE_API int troupe_runtime_join(troupe_runtime *rt);
 
-/* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, between start and join. Order:
- * first in, first out per thread and receiver. Returns as troupe_tell. */
+/* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, between start and join.
+ * Order: first in, first out per thread and receiver. Returns as troupe_tell. */
 TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size);
 /* The runtime of the running actor. */
 TROUPE_API troupe_runtime *troupe_ctx_runtime(const troupe_ctx *ctx);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Supervision: the words in which an actor says how it is to be restarted and stopped, and how it looks after its children.
- * All of them are constant data inside of behaviors (actor.h); nothing here runs. docs/SUPERVISION.md is the guide.
- * The words are OTP's where OTP has one; back-off and jitter are Akka's. */
+/* Supervision: the words in which an actor says how it is to be restarted and stopped, and how it looks after its
+ * children. All of them are constant data inside of behaviors (actor.h); nothing here runs. docs/SUPERVISION.md is the
+ * guide. The words are OTP's where OTP has one; back-off and jitter are Akka's. */
 #ifndef TROUPE_SUPERVISION_H
 #define TROUPE_SUPERVISION_H
 
@@ -22,8 +22,8 @@ typedef enum troupe_restart {
 } troupe_restart;
 
 /* How long an actor rests before a restart: min(max_ns, initial_ns * factor^n), n being the restarts since it was last
- * healthy; of that, with jitter, a random part between nothing and all ("full jitter": Brooker, "Exponential Backoff And
- * Jitter", 2015), so that actors which crashed together do not come back together. Its mailbox waits meanwhile. */
+ * healthy; of that, with jitter, a random part between nothing and all ("full jitter": Brooker, "Exponential Backoff
+ * And Jitter", 2015), so that actors which crashed together do not come back together. Its mailbox waits meanwhile. */
 typedef struct troupe_backoff {
     uint64_t initial_ns; /* 0: no back-off, it restarts at once */
     uint64_t max_ns;     /* 0: the default, 30 s */
@@ -39,8 +39,8 @@ typedef struct troupe_backoff {
 /* How an actor is supervised. Zero means the default everywhere. */
 typedef struct troupe_supervision {
     troupe_restart restart;
-    /* The restart window: `restarts` restarts (at most TROUPE_RESTARTS_MAX) within any `window_ns`, sliding; one crash more
-     * escalates to the parent. */
+    /* The restart window: `restarts` restarts (at most TROUPE_RESTARTS_MAX) within any `window_ns`, sliding; one crash
+     * more escalates to the parent. */
     unsigned restarts;  /* 0: the default, 3. TROUPE_RESTARTS_NONE: the first crash escalates */
     uint64_t window_ns; /* 0: the default, 5 s */
     troupe_backoff backoff;
@@ -48,34 +48,34 @@ typedef struct troupe_supervision {
      * default, 5 s, or, for a behavior that declares children, TROUPE_FOREVER: they have times of their own.
      * TROUPE_SHUTDOWN_KILL: it is killed at once. */
     uint64_t shutdown_ns;
-    bool significant; /* its end counts for the parent's auto_shutdown */
+    bool significant; /* its end counts for the parent's auto_shutdown. Not for a permanent one, which has none */
 } troupe_supervision;
 
-/* Which children restart when one does. The order is that of their starts, declared ones before the others. The group comes
- * down in reverse order and starts again in order; temporary children in it end. */
+/* Which children restart when one does. The order is that of their starts, declared ones before the others. The group
+ * comes down in reverse order and starts again in order; temporary children in it end. */
 typedef enum troupe_strategy {
     TROUPE_ONE_FOR_ONE = 0, /* that one */
     TROUPE_ONE_FOR_ALL,     /* all of them */
     TROUPE_REST_FOR_ONE     /* that one and those that were started after it */
 } troupe_strategy;
 
-/* Whether a parent stops (reason shutdown) because children did that are marked significant. Their ends for good count, but for
- * those that the parent ordered; their restarts do not. */
+/* Whether a parent stops (reason shutdown) because children did that are marked significant. Their ends for good count,
+ * but for those that the parent ordered; their restarts do not. */
 typedef enum troupe_auto_shutdown {
     TROUPE_SHUTDOWN_NEVER = 0,
     TROUPE_SHUTDOWN_ANY, /* when one of them has ended */
     TROUPE_SHUTDOWN_ALL  /* when the last of them has ended */
 } troupe_auto_shutdown;
 
-/* A declared child: started by the runtime after its parent's `started`, in the order of the list, each when the one before
- * has started; stopped in reverse. The parent handles no message before all have. An actor has started when its `started` has
- * returned, its own declared children have started, and it does not hold its mailbox (troupe_hold): one that has to load
- * something first holds it meanwhile, and those behind it wait. */
+/* A declared child: started by the runtime after its parent's `started`, in the order of the list, each when the one
+ * before has started; stopped in reverse. The parent handles no message before all have. An actor has started when its
+ * `started` has returned, its own declared children have started, and it does not hold its mailbox (troupe_hold): one
+ * that has to load something first holds it meanwhile, and those behind it wait. */
 typedef struct troupe_child {
     const troupe_behavior *behavior;
     const void *args; /* behavior->args_size bytes; or */
-    /* fills in args, which are zeroed, just before this child is first started: from the parent's state, and number, 0 to
-     * count - 1. A panic in it is the parent's. */
+    /* fills in args, which are zeroed, just before this child is first started: from the parent's state, and number, 0
+     * to count - 1. A panic in it is the parent's. */
     void (*make_args)(troupe_ctx *ctx, void *self, unsigned number, void *args);
     unsigned count; /* so many of them; 0: one; or */
     /* says how many, from the parent's state, just before the first of them; 0: none. A panic in it is the parent's. */
@@ -89,8 +89,8 @@ typedef struct troupe_child {
 /* How an actor looks after its children. Zero means the default everywhere. */
 typedef struct troupe_children {
     troupe_strategy strategy;
-    /* A second window, over all children together: one restart more than `restarts` within window_ns and the parent itself
-     * crashes (cause child). 0: there is none. At most TROUPE_RESTARTS_MAX. */
+    /* A second window, over all children together: one restart more than `restarts` within window_ns and the parent
+     * itself crashes (cause child). 0: there is none. At most TROUPE_RESTARTS_MAX. */
     unsigned restarts;
     uint64_t window_ns; /* 0: the default, 5 s */
     troupe_auto_shutdown auto_shutdown;
@@ -103,7 +103,8 @@ typedef enum troupe_verdict {
     TROUPE_VERDICT_STOP_SELF,        /* I stop, with all my children */
     TROUPE_VERDICT_RESTART_CHILD,    /* the child restarts with a fresh window: same address, same mailbox */
     TROUPE_VERDICT_REPLACE_CHILD,    /* the child ends, reason escalated, and a new actor with the same behavior and
-                                      * arguments takes its place: new address, empty mailbox. child_replaced tells it */
+                                      * arguments takes its place: new address, empty mailbox. child_replaced says so;
+                                      * if there is no memory for it child_stopped does */
     TROUPE_VERDICT_IGNORE            /* the child ends, reason escalated; child_stopped follows, I go on */
 } troupe_verdict;
 

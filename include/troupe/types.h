@@ -24,8 +24,8 @@ extern "C" {
 #endif
 
 /* Where an actor is reached: a value, freely copied, sent and compared. It names one actor for that actor's whole life,
- * restarts included. After that it is stale, and using it is harmless: sends answer -ESRCH and the message becomes a dead
- * letter. All bits zero is nobody. */
+ * restarts included. After that it is stale, and using it is harmless: sends answer -ESRCH and the message becomes a
+ * dead letter. All bits zero is nobody. */
 typedef struct troupe_addr {
     uint64_t bits;
 } troupe_addr;
@@ -82,8 +82,8 @@ typedef enum troupe_log_level {
 /* "normal", "no_actor", …: short lower-case names, for logs and metrics. Any thread; never NULL. */
 TROUPE_API const char *troupe_reason_name(troupe_reason reason);
 TROUPE_API const char *troupe_dead_reason_name(troupe_dead_reason reason);
-/* One sentence for a status that this library returned (0 or -errno): cause and remedy where errno's own text would leave a
- * user guessing, else that text. Any thread; never NULL. */
+/* One sentence for a status that this library returned (0 or -errno): cause and remedy where errno's own text would
+ * leave a user guessing, else that text. Any thread; never NULL. */
 TROUPE_API const char *troupe_strerror(int status);
 
 #ifdef __cplusplus

@@ -37,7 +37,7 @@ bool tr_series_print(struct tr_series *series);
 /* The median of count samples, which it sorts. */
 uint32_t tr_bench_median(uint32_t *samples, size_t count);
 
-/* A long benchmark's exit status. */
+/* A benchmark's exit status. */
 static inline int tr_bench_status(const struct tr_bench_options *options, bool all_met)
 {
     return options->gate && !all_met;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The same commands to redis-server and to troupe-kv must give the same replies. Where redis-server is not installed the
- * tests are skipped. TROUPE_DRILL=full sends fifty times as many. */
+/* The same commands to redis-server and to troupe-kv must give the same replies. Where redis-server is not installed
+ * the tests are skipped. TROUPE_DRILL=full sends fifty times as many. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,7 +107,8 @@ static void add_value(struct command *c)
     add(c, bytes, len);
 }
 
-/* Far away, and different from all others by seconds: which of two deadlines is later must not depend on milliseconds. */
+/* Far away, and different from all others by seconds: which of two deadlines is later must not depend on
+ * milliseconds. */
 static void add_time(struct command *c, unsigned unit)
 {
     char digits[24];
@@ -281,8 +282,8 @@ Test(kv_differential, random_commands_get_the_same_replies)
     kv_terminate(&kv);
 }
 
-/* --- raw bytes; where troupe-kv differs on purpose: it takes a million arguments, not 2^31, cuts a client's words in its
- * errors at 100 bytes, and sees zero bytes in lines --- */
+/* --- raw bytes; where troupe-kv differs on purpose: it takes a million arguments, not 2^31, cuts a client's words in
+ * its errors at 100 bytes, and sees zero bytes in lines --- */
 
 struct raw {
     const char *bytes;

@@ -315,8 +315,8 @@ Test(kv_durability, a_folder_of_another_number_of_shards_is_refused_and_says_whi
 
 /* --- full disks --- */
 
-/* Writes until it is refused, on a server whose disk has little room; then everything acknowledged must be there, now and
- * after a restart with room. */
+/* Writes until it is refused, on a server whose disk has little room; then everything acknowledged must be there, now
+ * and after a restart with room. */
 static void fill_up(const struct kv_setup *setup, const char *cause)
 {
     struct kv kv = kv_start(setup);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Many connections, too many connections, and none: what they cost, and that it is given back. 10,000 connections at once
- * need a limit of 10,300 descriptors on both sides; where the hard limit forbids it, it is 2,000, or the test is skipped. */
+/* Many connections, too many connections, and none: what they cost, and that it is given back. 10,000 connections at
+ * once need a limit of 10,300 descriptors on both sides; where the hard limit forbids it, it is 2,000, or the test is
+ * skipped. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -163,8 +164,8 @@ Test(kv_scale, one_client_too_many_is_told_so)
     kv_terminate(&kv);
 }
 
-/* Descriptors run out before clients do. Those who are in are served; those outside wait, or are turned away, and the server
- * takes new ones when some have left. */
+/* Descriptors run out before clients do. Those who are in are served; those outside wait, or are turned away, and the
+ * server takes new ones when some have left. */
 Test(kv_scale, running_out_of_descriptors_is_survived)
 {
     enum { COUNT = 150, LIMIT = 100 };

@@ -48,7 +48,8 @@ Test(kv_supervision, a_crashed_shard_comes_back_with_its_data)
     kv_terminate(&kv);
 }
 
-/* Of one pipeline, the commands of the crashed shard answer once each, with a result or the error; all others as ever. */
+/* Of one pipeline, the commands of the crashed shard answer once each, with a result or the error; all others as
+ * ever. */
 Test(kv_supervision, each_command_in_flight_gets_one_reply)
 {
     struct kv kv = kv_start(NULL);
@@ -99,8 +100,8 @@ Test(kv_supervision, a_crashed_connection_takes_nobody_along)
     kv_terminate(&kv);
 }
 
-/* The drill of "done when" 2. redis-benchmark exits with 1 at the first error that it is answered; so this shows as well
- * that a crash costs nobody anything but the request that caused it. */
+/* The drill of "done when" 2. redis-benchmark exits with 1 at the first error that it is answered; so this shows as
+ * well that a crash costs nobody anything but the request that caused it. */
 Test(kv_supervision, two_hundred_panics_during_the_benchmark)
 {
     enum { PANICS = 200 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns several pipelined connections that write numbered values and remember which of them were acknowledged; afterwards
- * they can say whether a server lost any. One test may call it.
+/* Owns several pipelined connections that write numbered values and remember which of them were acknowledged;
+ * afterwards they can say whether a server lost any. One test may call it.
  * It is not a benchmark, and starts no server. */
 #ifndef TR_TESTS_INTEGRATION_WRITERS_H
 #define TR_TESTS_INTEGRATION_WRITERS_H
@@ -20,8 +20,8 @@
 
 enum { WRITERS = 4, WRITER_WINDOW = 16, WRITER_KEYS = 100 };
 
-/* One connection. Its n-th SET (from 1) goes to its key n % WRITER_KEYS, with a value that begins with n; so of each key the
- * number found must be at least the last one acknowledged. */
+/* One connection. Its n-th SET (from 1) goes to its key n % WRITER_KEYS, with a value that begins with n; so of each
+ * key the number found must be at least the last one acknowledged. */
 struct writer {
     struct client client;
     unsigned sent, answered;
@@ -98,7 +98,8 @@ static inline void writer_send(struct writers *w, int i)
     free(bytes);
 }
 
-/* Takes what has been answered. Replies are read from the socket even after the server died: what had been sent counts. */
+/* Takes what has been answered. Replies are read from the socket even after the server died: what had been sent
+ * counts. */
 static inline void writer_receive(struct writers *w, int i)
 {
     struct writer *writer = &w->writer[i];

@@ -62,10 +62,10 @@ Test(report, the_ring_tells_what_happened)
     cr_assert(crash.frames[0] > (uintptr_t)on_bang && crash.frames[0] < (uintptr_t)on_bang + 4096);
 }
 
-/* --- stderr ------------------------------------------------------------------------------------------------------------- */
+/* --- stderr ------------------------------------------------------------------------------------------------------- */
 
-/* Runs root in a process whose stderr is kept; *status is what the process returned, which is what troupe_run did. Nothing
- * comes between that and the end. */
+/* Runs root in a process whose stderr is kept; *status is what the process returned, which is what troupe_run did.
+ * Nothing comes between that and the end. */
 static char *stderr_of(const troupe_behavior *root, troupe_options options, int *status)
 {
     static char text[1 << 16];
@@ -154,7 +154,7 @@ Test(report, without_backtraces_it_is_short)
     cr_assert_null(strstr(text, "\n    0 "), "%s", text);
 }
 
-/* --- a storm ------------------------------------------------------------------------------------------------------------ */
+/* --- a storm ------------------------------------------------------------------------------------------------------ */
 
 /* ThreadSanitizer forgets to take frames off its own stack when they are left by _longjmp, and ends at 65,536. */
 #if defined(__has_feature)
@@ -224,7 +224,7 @@ Test(report, a_storm_of_crashes_is_bounded_and_counted_and_its_last_ones_are_kep
     }
 }
 
-/* --- the options -------------------------------------------------------------------------------------------------------- */
+/* --- the options -------------------------------------------------------------------------------------------------- */
 
 Test(report, crashes_kept_says_how_many)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `crashed`, the callback that saves what must not be lost, and troupe_hold, by which an incarnation that loads keeps its
- * mailbox waiting. */
+/* `crashed`, the callback that saves what must not be lost, and troupe_hold, by which an incarnation that loads keeps
+ * its mailbox waiting. */
 #include "tests/runtime/world.h"
 
 enum { GO, ASK, PANIC, LATER };
 
-/* --- a keeper: keeps asks, panics on demand, and answers what it kept from `crashed` --------------------------------- */
+/* --- a keeper: keeps asks, panics on demand, and answers what it kept from `crashed` ------------------------------ */
 
 struct keeper {
     troupe_msg *kept[3];
@@ -92,7 +92,7 @@ Test(crashed, a_panic_in_it_costs_the_rest_and_the_restart_goes_on)
     cr_assert_eq(world.dead[TROUPE_DEAD_CRASHED], 2);
 }
 
-/* --- not for an incarnation that never ran --------------------------------------------------------------------------- */
+/* --- not for an incarnation that never ran ------------------------------------------------------------------------ */
 
 static int weak_started(troupe_ctx *ctx, void *self, const void *args)
 {
@@ -117,7 +117,7 @@ Test(crashed, it_is_not_called_when_started_failed)
     cr_assert_str_eq(world.trace, "");
 }
 
-/* --- holding --------------------------------------------------------------------------------------------------------- */
+/* --- holding ------------------------------------------------------------------------------------------------------ */
 
 struct loader {
     troupe_file file;

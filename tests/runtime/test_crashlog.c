@@ -55,8 +55,8 @@ Test(crashlog, keeps_the_last_ones_and_the_gap_shows)
     tr_crashlog_fini(&log);
 }
 
-/* A writer that took its sequence and has not written: what follows must wait, or a reader that goes on from there never
- * sees it. */
+/* A writer that took its sequence and has not written: what follows must wait, or a reader that goes on from there
+ * never sees it. */
 Test(crashlog, a_reader_stops_before_what_is_on_the_way)
 {
     struct tr_crashlog log;
@@ -89,7 +89,7 @@ Test(crashlog, a_late_writer_leaves_a_later_record_alone)
     tr_crashlog_fini(&log);
 }
 
-/* --- many writers ------------------------------------------------------------------------------------------------------- */
+/* --- many writers ------------------------------------------------------------------------------------------------- */
 
 enum { WRITERS = 3, EACH = 20000, KEPT = 16 };
 

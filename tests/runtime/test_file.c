@@ -44,7 +44,7 @@ struct state {
     unsigned results;
 };
 
-/* --- write, read, sync, truncate, size -------------------------------------------------------------------------------------- */
+/* --- write, read, sync, truncate, size ---------------------------------------------------------------------------- */
 
 STARTED(write_some)
 {
@@ -123,7 +123,7 @@ Test(file, writes_in_order_reads_back_and_knows_its_end)
     }
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------------------------- */
+/* --- errors ------------------------------------------------------------------------------------------------------- */
 
 STARTED(write_to_full)
 {
@@ -186,7 +186,7 @@ Test(file, after_a_failed_sync_it_refuses_writes)
     cr_assert_str_eq(world.trace, "-22 -5 -5");
 }
 
-/* --- restart -------------------------------------------------------------------------------------------------------------------- */
+/* --- restart ------------------------------------------------------------------------------------------------------ */
 
 enum { BLOCK = 1 << 20, BLOCKS = 16 };
 
@@ -243,7 +243,7 @@ Test(file, a_restart_waits_for_the_writes_in_line)
     }
 }
 
-/* --- panic in a result's handler ------------------------------------------------------------------------------------------------ */
+/* --- panic in a result's handler ---------------------------------------------------------------------------------- */
 
 STARTED(read_and_wait)
 {
@@ -274,7 +274,7 @@ Test(file, a_panic_over_a_result_frees_the_request)
     end_file_test();
 }
 
-/* --- no op to be had: the rest of the line fails in order, and a panic or close in between loses nothing ---------------------- */
+/* --- no op to be had: the rest of the line fails in order, and a panic or close in between loses nothing ---------- */
 
 enum what { TAKE_ALL, THEN_PANIC, THEN_CLOSE, WHATS };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files of actors: what a failed write means for those that wait in line behind it. A log depends on this: a hole in its
- * middle is worse than a missing end. */
+/* Files of actors: what a failed write means for those that wait in line behind it. A log depends on this: a hole in
+ * its middle is worse than a missing end. */
 #include "world.h"
 
 #include <fcntl.h>

@@ -59,7 +59,8 @@ Test(lifecycle, every_state_answers_every_event_as_expected)
         }
 }
 
-/* From every state but the last there is a way to the last that needs nothing but orders and quiet: no actor can be stuck. */
+/* From every state but the last there is a way to the last that needs nothing but orders and quiet: no actor can be
+ * stuck. */
 Test(lifecycle, a_kill_ends_every_actor)
 {
     for (unsigned life = 0; life < TR_LIFE_STOPPED; life++) {
@@ -69,7 +70,8 @@ Test(lifecycle, a_kill_ends_every_actor)
     }
 }
 
-/* Who waits for a word (of the parent, of an alarm) forgets or keeps nothing armed that could wake the wrong incarnation. */
+/* Who waits for a word (of the parent, of an alarm) forgets or keeps nothing armed that could wake the wrong
+ * incarnation. */
 Test(lifecycle, every_way_out_of_a_rest_wakes)
 {
     for (unsigned event = 0; event < TR_EVENT_COUNT; event++) {
@@ -108,7 +110,7 @@ Test(lifecycle, every_action_has_its_own_name)
     cr_assert_str_eq(tr_action_name(TR_DO_END), "?");
 }
 
-/* --- the page ------------------------------------------------------------------------------------------------------- */
+/* --- the page ----------------------------------------------------------------------------------------------------- */
 
 static void upper(char *out, const char *name)
 {

@@ -174,7 +174,7 @@ Test(log, a_text_cannot_garble_a_terminal)
     tr_log_fini(&log);
 }
 
-/* --- crashes as records ------------------------------------------------------------------------------------------------- */
+/* --- crashes as records ------------------------------------------------------------------------------------------- */
 
 static const troupe_crash sample = {
     .actor = {UINT64_C(0x100000003)},
@@ -228,7 +228,7 @@ Test(log, a_crash_with_everything_fits_into_its_fields)
     tr_log_fini(&log);
 }
 
-/* --- key=value ------------------------------------------------------------------------------------------------------------ */
+/* --- key=value ---------------------------------------------------------------------------------------------------- */
 
 static const char *formatted(const char *key, const char *value)
 {

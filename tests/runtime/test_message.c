@@ -4,7 +4,7 @@
 
 enum { GO, VALUE, END, ECHO, DROPPED };
 
-/* --- telling -------------------------------------------------------------------------------------------------------- */
+/* --- telling ------------------------------------------------------------------------------------------------------ */
 
 enum { COUNT = 5000 };
 
@@ -93,7 +93,7 @@ Test(tell, payloads_of_all_sizes_arrive_whole_and_aligned)
     cr_assert_eq(word(1), 0);
 }
 
-/* --- composing ------------------------------------------------------------------------------------------------------ */
+/* --- composing ---------------------------------------------------------------------------------------------------- */
 
 HANDLER(compose_and_forget)
 {
@@ -138,7 +138,7 @@ Test(compose, what_is_never_sent_is_freed_when_the_handler_ends_or_panics)
     cr_assert_eq(dead_total(), 1, "only the message whose handler panicked");
 }
 
-/* --- dead letters: each reason, each shown once ---------------------------------------------------------------------- */
+/* --- dead letters: each reason, each shown once ------------------------------------------------------------------- */
 
 struct owned {
     unsigned *drops;
@@ -234,7 +234,7 @@ Test(dead_letter, every_reason_is_counted_and_shown_once)
     cr_assert_eq(world.stats.messages_handled, 1, "%lu: only the root's own GO", world.stats.messages_handled);
 }
 
-/* --- conservation over a crashing receiver ---------------------------------------------------------------------------- */
+/* --- conservation over a crashing receiver ------------------------------------------------------------------------ */
 
 enum { MANY = 3000 };
 
@@ -279,7 +279,7 @@ Test(restart, keeps_address_backlog_and_order)
     }
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------------------- */
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 enum {
     Q_REPLY = 8,

@@ -1477,7 +1477,8 @@ Test(stray, a_cancel_frees_the_record_and_hits_nobody)
     cr_assert_neq(word(COUNT), 0);
 }
 
-/* The crash of a linked watcher is on its way when the target crashes by itself: its next incarnation must not be hit. */
+/* The crash of a linked watcher is on its way when the target crashes by itself: its next incarnation must not be
+ * hit. */
 static void push_late(troupe_ctx *ctx)
 {
     push(ctx, world.addr[0], stolen);

@@ -18,7 +18,7 @@ enum { PORT, CONNECTIONS, EVENTS, CRASH_IN, MODE, MOST_PENDING, SEEN, CHILD_FD, 
 
 static troupe_runtime *rt;
 
-/* --- the client's side -------------------------------------------------------------------------------------------------- */
+/* --- the client's side -------------------------------------------------------------------------------------------- */
 
 static void await_word(unsigned i, uint64_t at_least)
 {
@@ -108,7 +108,7 @@ static void stop_server(void)
     cr_assert_eq(troupe_runtime_join(rt), 0);
 }
 
-/* --- the server: one actor per connection, of the behavior in `connection` ----------------------------------------------- */
+/* --- the server: one actor per connection, of the behavior in `connection` ---------------------------------------- */
 
 static const troupe_behavior *connection;
 
@@ -152,7 +152,7 @@ static const troupe_behavior server = {
     .started = server_started,
     .handlers = {[ACCEPTED] = ON(server_accepted, sizeof(troupe_accepted)), [PANIC] = ON(panic_now, 0)}};
 
-/* --- echo ------------------------------------------------------------------------------------------------------------------ */
+/* --- echo --------------------------------------------------------------------------------------------------------- */
 
 struct conn {
     troupe_stream stream;
@@ -278,7 +278,7 @@ Test(stream, a_reset_by_the_peer_ends_input_with_its_status)
     cr_assert_str_eq(world.trace, "-104");
 }
 
-/* --- output -------------------------------------------------------------------------------------------------------------- */
+/* --- output ------------------------------------------------------------------------------------------------------- */
 
 enum { PIECE = 64000, PIECES = 100 };
 enum { CLOSE_DRAIN = 2, CLOSE_DRAIN_AND_STOP, CLOSE_DRAIN_AND_PANIC, WRITE_AND_WAIT, HIGH = 500000 };
@@ -405,7 +405,7 @@ Test(stream, a_stop_waits_for_a_peer_that_does_not_read_but_not_for_ever)
     cr_assert_eq(word(EVENTS), PIECES);
 }
 
-/* --- back-pressure ----------------------------------------------------------------------------------------------------------- */
+/* --- back-pressure ------------------------------------------------------------------------------------------------ */
 
 STARTED(deaf_started)
 {
@@ -500,7 +500,7 @@ static troupe_addr newest_connection(void)
     return (troupe_addr){ck_pr_load_64(&world.addr[1].bits)};
 }
 
-/* --- crashes --------------------------------------------------------------------------------------------------------------- */
+/* --- crashes ------------------------------------------------------------------------------------------------------ */
 
 Test(stream, a_crash_with_reads_and_writes_in_flight_leaves_nothing_behind)
 {
@@ -662,7 +662,7 @@ Test(stream, an_incarnation_that_crashed_sees_no_event_while_its_children_end)
     cr_assert_str_eq(world.trace, "");
 }
 
-/* --- out of descriptors ------------------------------------------------------------------------------------------------------ */
+/* --- out of descriptors ------------------------------------------------------------------------------------------- */
 
 struct scarcity {
     struct rlimit before;
@@ -745,7 +745,7 @@ Test(listener, that_pauses_is_closed_with_its_incarnation)
     stop_server();
 }
 
-/* --- out of operations ------------------------------------------------------------------------------------------------------- */
+/* --- out of operations -------------------------------------------------------------------------------------------- */
 
 static unsigned ops_max;
 

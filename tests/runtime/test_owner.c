@@ -62,7 +62,7 @@ HANDLER(stop_now)
     troupe_stop_runtime(ctx, 0);
 }
 
-/* --- the order of release -------------------------------------------------------------------------------------------- */
+/* --- the order of release ----------------------------------------------------------------------------------------- */
 
 struct orderly {
     char *in_arena, *in_block;
@@ -180,7 +180,7 @@ Test(owner, a_stop_releases_in_the_same_order)
     run_in_order(&root, "stopped kept:stopped 3 2 1 state+arena+block");
 }
 
-/* --- panics in what is called to release ------------------------------------------------------------------------------ */
+/* --- panics in what is called to release -------------------------------------------------------------------------- */
 
 enum { STEPS = 4 };
 
@@ -309,7 +309,7 @@ Test(owner, a_panic_in_a_release_that_the_actor_asked_for_is_its_crash_and_the_r
     cr_assert_eq(world.stats.crashes, 1);
 }
 
-/* --- a million crashes ------------------------------------------------------------------------------------------------ */
+/* --- a million crashes -------------------------------------------------------------------------------------------- */
 
 #if defined(__SANITIZE_THREAD__)
 #define CRASHES 3000u /* each longjmp leaves a little on the sanitizer's own stack of calls, which has an end */
@@ -382,7 +382,7 @@ Test(owner, a_million_crashes_keep_no_memory_and_release_everything_once)
 #endif
 }
 
-/* --- the state --------------------------------------------------------------------------------------------------------- */
+/* --- the state ---------------------------------------------------------------------------------------------------- */
 
 static int stateful_started(troupe_ctx *ctx, void *self, const void *args)
 {
@@ -452,7 +452,7 @@ Test(owner, between_two_incarnations_the_state_must_not_be_touched)
 }
 #endif
 
-/* --- scratch ----------------------------------------------------------------------------------------------------------- */
+/* --- scratch ------------------------------------------------------------------------------------------------------ */
 
 static void *scratch_first;
 
@@ -522,7 +522,7 @@ Test(owner, scratch_is_rewound_after_each_return_and_each_panic)
     cr_assert_eq(word(4), 100);
 }
 
-/* --- bad uses of blocks ------------------------------------------------------------------------------------------------ */
+/* --- bad uses of blocks ------------------------------------------------------------------------------------------- */
 
 static void *old_block;
 
@@ -654,7 +654,7 @@ Test(owner, another_actors_block_is_told_too)
     cr_assert_eq(word(7), 1);
 }
 
-/* --- handles ----------------------------------------------------------------------------------------------------------- */
+/* --- handles ------------------------------------------------------------------------------------------------------ */
 
 #define EXPECT(cond) ((cond) ? (void)0 : say("%u:%s", __LINE__, #cond))
 
@@ -718,7 +718,7 @@ Test(owner, another_actors_handle_is_stale)
     cr_assert_eq(word(1), 2);
 }
 
-/* --- many -------------------------------------------------------------------------------------------------------------- */
+/* --- many --------------------------------------------------------------------------------------------------------- */
 
 enum { MANY = 10000 };
 
@@ -749,7 +749,7 @@ Test(owner, ten_thousand_resources_go_in_turn)
     cr_assert_eq(word(8), 0);
 }
 
-/* --- in callbacks ------------------------------------------------------------------------------------------------------ */
+/* --- in callbacks ------------------------------------------------------------------------------------------------- */
 
 static void use_memory(troupe_ctx *ctx)
 {
@@ -807,7 +807,7 @@ Test(owner, callbacks_own_too_but_crashed_has_memory_only)
     cr_assert_str_eq(world.trace, "crashed first stopped owned deferred first rescued");
 }
 
-/* --- out of memory ------------------------------------------------------------------------------------------------------ */
+/* --- out of memory ------------------------------------------------------------------------------------------------ */
 
 /* A new actor for each n, which is refused its n-th request; what came of it is counted. */
 static void acquire_all(troupe_ctx *ctx)
@@ -931,7 +931,7 @@ Test(owner, sizes_that_no_memory_has_are_refused)
     cr_assert_eq(world.stats.crashes, 2 * IMPOSSIBLE);
 }
 
-/* --- file descriptors --------------------------------------------------------------------------------------------------- */
+/* --- file descriptors --------------------------------------------------------------------------------------------- */
 
 STARTED(own_fds)
 {
@@ -1038,7 +1038,7 @@ Test(owner, an_fd_that_was_taken_is_closed_once_unless_it_became_somebody_elses)
     }
 }
 
-/* --- on many workers ---------------------------------------------------------------------------------------------------- */
+/* --- on many workers ---------------------------------------------------------------------------------------------- */
 
 enum { CHURNERS = 40, ROUNDS = 100 };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The default log on stderr: nothing is lost and the order stays, with the thread, without it, and when it is behind. */
+/* The default log on stderr: nothing is lost and the order stays, with the thread, without it, and when it is
+ * behind. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* pthread_setattr_default_np */
 #endif

@@ -6,7 +6,7 @@
 
 enum { GO };
 
-/* --- one after the other, side by side ---------------------------------------------------------------------------------- */
+/* --- one after the other, side by side ---------------------------------------------------------------------------- */
 
 HANDLER(pass_on)
 {
@@ -59,7 +59,7 @@ Test(runtime, two_side_by_side_share_nothing)
         cr_assert_eq(troupe_runtime_join(rt[i]), 5);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------------ */
+/* --- stopping ----------------------------------------------------------------------------------------------------- */
 
 HANDLER(forever)
 {
@@ -151,7 +151,7 @@ Test(run, too_many_workers_or_actors_are_refused)
     cr_assert_eq(troupe_run(&decided, NULL, &options), -EINVAL);
 }
 
-/* --- foreign tells -------------------------------------------------------------------------------------------------------- */
+/* --- foreign tells ------------------------------------------------------------------------------------------------ */
 
 enum { FOREIGNERS = 3, EACH = 3000 };
 
@@ -233,7 +233,7 @@ Test(runtime, a_foreign_tell_to_an_ended_actor_is_a_dead_letter)
     cr_assert_eq(troupe_runtime_join(rt), 0);
 }
 
-/* --- time ----------------------------------------------------------------------------------------------------------------- */
+/* --- time --------------------------------------------------------------------------------------------------------- */
 
 /* After a sleep the actor's clock is that of the new activation, not of the last time the worker looked. */
 HANDLER(look_at_the_clock)
@@ -267,7 +267,7 @@ Test(now, is_not_older_than_the_last_sleep)
     cr_assert_geq(word(0), 7, "%lu of 10 were fresh", word(0)); /* a busy machine may delay one or the other */
 }
 
-/* --- gauges ---------------------------------------------------------------------------------------------------------------- */
+/* --- gauges ------------------------------------------------------------------------------------------------------- */
 
 static const troupe_behavior idle = {.name = "idle"};
 

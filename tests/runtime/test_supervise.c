@@ -16,7 +16,7 @@ HANDLER(end_runtime)
     troupe_stop_runtime(ctx, 0);
 }
 
-/* --- the order of callbacks and the state --------------------------------------------------------------------------- */
+/* --- the order of callbacks and the state ------------------------------------------------------------------------- */
 
 struct state {
     unsigned touched;
@@ -111,7 +111,7 @@ Test(restart, goes_on_behind_the_same_address_with_zeroed_state)
     }
 }
 
-/* --- window and escalation ------------------------------------------------------------------------------------------- */
+/* --- window and escalation ---------------------------------------------------------------------------------------- */
 
 struct plan {
     const troupe_behavior *child;
@@ -243,7 +243,7 @@ Test(escalate, a_child_that_is_stopped_while_it_waits_keeps_its_crash_record)
     }
 }
 
-/* --- stopping -------------------------------------------------------------------------------------------------------- */
+/* --- stopping ----------------------------------------------------------------------------------------------------- */
 
 STARTED(spawn_tree)
 {
@@ -389,7 +389,7 @@ Test(spawn, of_an_actor_that_stops_is_refused)
     cr_assert_str_eq(world.trace, "nobody");
 }
 
-/* --- panics in each callback ----------------------------------------------------------------------------------------- */
+/* --- panics in each callback -------------------------------------------------------------------------------------- */
 
 enum where { IN_STARTED, IN_RESTARTED, IN_STOPPED, IN_CHILD_STOPPED, IN_CHILD_ESCALATED, AS_STATUS, WHERES };
 
@@ -469,7 +469,7 @@ Test(panic, in_each_callback_is_a_crash_of_the_actor)
     }
 }
 
-/* --- what the last callback of a crashed incarnation may do ------------------------------------------------------------ */
+/* --- what the last callback of a crashed incarnation may do ------------------------------------------------------- */
 
 struct last_words {
     troupe_msg *kept;
@@ -529,7 +529,7 @@ Test(crashed, may_reply_but_can_make_nothing_that_would_outlive_it)
     }
 }
 
-/* --- deferred calls --------------------------------------------------------------------------------------------------- */
+/* --- deferred calls ----------------------------------------------------------------------------------------------- */
 
 static void note_deferred(void *arg)
 {
@@ -560,7 +560,7 @@ Test(defer, runs_the_last_one_first_after_crash_and_after_stopped)
     cr_assert_str_eq(world.trace, "c b a stopped:stopped c b a");
 }
 
-/* --- an actor that cannot start lets others run ------------------------------------------------------------------------- */
+/* --- an actor that cannot start lets others run ------------------------------------------------------------------- */
 
 STARTED(never_starts)
 {
@@ -618,7 +618,7 @@ Test(control, a_flood_of_signals_leaves_the_worker_to_others)
     }
 }
 
-/* --- limits ----------------------------------------------------------------------------------------------------------- */
+/* --- limits ------------------------------------------------------------------------------------------------------- */
 
 static const troupe_behavior idle = {.name = "idle"};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Symbols: static functions with file and line by libdw, inlined ones, libraries that came later; what is left without it:
- * exported names, then module and offset as addr2line understands them; and crashes as they are printed. */
+/* Symbols: static functions with file and line by libdw, inlined ones, libraries that came later; what is left without
+ * it: exported names, then module and offset as addr2line understands them; and crashes as they are printed. */
 #include <criterion/criterion.h>
 
 #include <dlfcn.h>
@@ -119,7 +119,7 @@ Test(symbol, a_library_that_is_loaded_later_is_known)
     cr_assert_str_eq(symbol.function, "__ctype_get_mb_cur_max");
 }
 
-/* --- without debug information ------------------------------------------------------------------------------------------ */
+/* --- without debug information ------------------------------------------------------------------------------------ */
 
 Test(symbol, the_loader_knows_exported_functions)
 {
@@ -159,7 +159,7 @@ Test(symbol, nothing_is_known_of_nowhere)
         }
 }
 
-/* --- printed ------------------------------------------------------------------------------------------------------------ */
+/* --- printed ------------------------------------------------------------------------------------------------------ */
 
 static troupe_crash sample(void)
 {

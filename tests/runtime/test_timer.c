@@ -16,7 +16,7 @@ HANDLER(end_runtime)
     troupe_stop_runtime(ctx, 0);
 }
 
-/* --- after and every ---------------------------------------------------------------------------------------------------- */
+/* --- after and every ---------------------------------------------------------------------------------------------- */
 
 HANDLER(note_tick)
 {
@@ -100,7 +100,7 @@ Test(timer, every_repeats_until_it_is_cancelled)
     cr_assert_eq(world.stats.timers_armed, 0);
 }
 
-/* --- handles --------------------------------------------------------------------------------------------------------- */
+/* --- handles ------------------------------------------------------------------------------------------------------ */
 
 HANDLER(fired)
 {
@@ -142,7 +142,7 @@ Test(timer, a_stale_handle_is_harmless)
     cr_assert_str_eq(world.trace, "fired");
 }
 
-/* --- from other workers -------------------------------------------------------------------------------------------------- */
+/* --- from other workers ------------------------------------------------------------------------------------------- */
 
 enum { NOMADS = 40, MOVES = 200 };
 
@@ -207,7 +207,7 @@ Test(timer, a_migrated_actor_cancels_its_timers_on_other_workers)
     cr_assert_leq(word(3), word(1) + NOMADS, "each that could not be cancelled has fired; the last ones may");
 }
 
-/* --- gone with the incarnation --------------------------------------------------------------------------------------------- */
+/* --- gone with the incarnation ------------------------------------------------------------------------------------ */
 
 HANDLER(panic_now)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the black-box tests of the runtime share: a trace that actors write and tests compare, counted dead letters, and a
- * run with a watchdog. Owned by the running test; any thread may write to it.
+/* What the black-box tests of the runtime share: a trace that actors write and tests compare, counted dead letters, and
+ * a run with a watchdog. Owned by the running test; any thread may write to it.
  * It is not a mock: the runtime below is the real one. */
 #ifndef TR_TESTS_RUNTIME_WORLD_H
 #define TR_TESTS_RUNTIME_WORLD_H

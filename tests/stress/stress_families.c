@@ -385,20 +385,17 @@ static void make_behaviors(void)
 
 struct root {
     struct tr_rng rng;
-    unsigned tops;
-    troupe_addr last[TOPS]; /* spawned, perhaps ended since */
-    unsigned next;
+    troupe_addr tops[TOPS]; /* nobody: it has ended */
 };
 
-static void spawn_top(troupe_ctx *ctx, struct root *root)
+static void spawn_tops(troupe_ctx *ctx, struct root *root)
 {
     struct node_args args = {.board = NULL};
-    troupe_spawn_options options = {.supervision = &supervisions[below(&root->rng, SUPERVISIONS)]};
-    troupe_addr top = troupe_spawn(ctx, &behaviors[2][below(&root->rng, VARIANTS)], &args, &options);
-    if (troupe_addr_is_nobody(top))
-        return;
-    root->tops++;
-    root->last[root->next++ % TOPS] = top;
+    for (unsigned i = 0; i < TOPS; i++) {
+        troupe_spawn_options options = {.supervision = &supervisions[below(&root->rng, SUPERVISIONS)]};
+        if (troupe_addr_is_nobody(root->tops[i]))
+            root->tops[i] = troupe_spawn(ctx, &behaviors[2][below(&root->rng, VARIANTS)], &args, &options);
+    }
 }
 
 static int root_started(troupe_ctx *ctx, void *self, const void *args)
@@ -406,15 +403,26 @@ static int root_started(troupe_ctx *ctx, void *self, const void *args)
     (void)args;
     struct root *root = self;
     tr_rng_init(&root->rng, totals.seed);
-    for (unsigned i = 0; i < TOPS; i++)
-        spawn_top(ctx, root);
     return troupe_send_every(ctx, TROUPE_MS(1), troupe_self(ctx), TICK, NULL, 0, NULL);
+}
+
+/* One of the tops is somebody else now. */
+static void root_replaced(troupe_ctx *ctx, void *self, troupe_addr old, troupe_addr fresh)
+{
+    (void)ctx;
+    struct root *root = self;
+    for (unsigned i = 0; i < TOPS; i++)
+        if (troupe_addr_same(root->tops[i], old)) {
+            root->tops[i] = fresh;
+            return;
+        }
+    fail("an unknown child of the root has ended");
 }
 
 static void root_told(troupe_ctx *ctx, void *self, troupe_addr child, troupe_reason reason)
 {
-    (void)ctx, (void)child, (void)reason;
-    ((struct root *)self)->tops--;
+    (void)reason;
+    root_replaced(ctx, self, child, (troupe_addr){0});
 }
 
 static troupe_verdict root_asked(troupe_ctx *ctx, void *self, const troupe_crash *crash)
@@ -435,11 +443,10 @@ static void on_tick(troupe_ctx *ctx, void *self, const troupe_msg *msg)
         troupe_stop_runtime(ctx, 0);
         return;
     }
-    while (root->tops < TOPS)
-        spawn_top(ctx, root);
+    spawn_tops(ctx, root);
     for (unsigned i = 0; i < TOPS; i++) {
-        tell(ctx, root->last[i], STEP);
-        troupe_resume(ctx, root->last[i]);
+        tell(ctx, root->tops[i], STEP);
+        troupe_resume(ctx, root->tops[i]);
         tell(ctx, somebody(&root->rng), STEP);
         troupe_resume(ctx, somebody(&root->rng));
     }
@@ -450,6 +457,7 @@ static const troupe_behavior root_behavior = {.name = "root",
                                               .started = root_started,
                                               .child_stopped = root_told,
                                               .child_escalated = root_asked,
+                                              .child_replaced = root_replaced,
                                               .handlers = {[TICK] = {.name = "tick", .fn = on_tick}}};
 
 /* --- a round ------------------------------------------------------------------------------------------------------------ */

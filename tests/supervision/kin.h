@@ -102,8 +102,6 @@ static UNUSED void kin_register(troupe_ctx *ctx)
 {
     const struct kin *kin = kin_of(ctx);
     uint64_t self = troupe_self(ctx).bits;
-    ck_pr_store_ptr(&kin_cell[kin->slot], ctx->cell);
-    ck_pr_store_64(&kin_addr[kin->slot], self);
     pthread_mutex_lock(&world.lock);
     unsigned i = 0;
     while (i < kin_seen_count && kin_seen[i].addr != self)
@@ -114,6 +112,8 @@ static UNUSED void kin_register(troupe_ctx *ctx)
         kin_seen_count += i == kin_seen_count;
     }
     pthread_mutex_unlock(&world.lock);
+    ck_pr_store_ptr(&kin_cell[kin->slot], ctx->cell);
+    ck_pr_store_64(&kin_addr[kin->slot], self);
 }
 
 /* "?" for one that never began. */

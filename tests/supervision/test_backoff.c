@@ -127,7 +127,7 @@ Test(backoff, starts_anew_after_an_incarnation_that_was_healthy)
 
 /* --- jitter ------------------------------------------------------------------------------------------------------- */
 
-enum { CROWD = 400 };
+enum { CROWD = 400, REST_MS = SANITIZED ? 1200 : 200 };
 
 static uint64_t crashed_at[CROWD];
 static uint32_t rests_ms[CROWD + 1];
@@ -150,7 +150,7 @@ static const troupe_behavior one_of_the_crowd = {
     .name = "one",
     .args_size = sizeof(unsigned),
     .started = start_one_of_the_crowd,
-    .supervision = {.backoff = {.initial_ns = TROUPE_MS(200), .max_ns = TROUPE_MS(200)}},
+    .supervision = {.backoff = {.initial_ns = TROUPE_MS(REST_MS), .max_ns = TROUPE_MS(REST_MS)}},
     .handlers = {DOES}};
 
 STARTED(start_crowd)
@@ -167,7 +167,7 @@ Test(backoff, with_jitter_spreads_the_restarts_over_the_whole_time)
     world_begin(2);
     cr_assert_eq(run(&crowd, NULL), 0);
     for (unsigned i = 0; i < CROWD; i++)
-        quarter[rests_ms[i] < 150 ? rests_ms[i] / 50 : 3]++;
+        quarter[rests_ms[i] < REST_MS ? rests_ms[i] * 4 / REST_MS : 3]++;
     for (unsigned i = 0; i < 4; i++) /* 100 are expected; 8 standard deviations are 70 */
         cr_assert(quarter[i] > 30 && quarter[i] < 170, "%u %u %u %u", quarter[0], quarter[1], quarter[2], quarter[3]);
 }

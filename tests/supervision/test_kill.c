@@ -2,8 +2,8 @@
 /* troupe_kill: in every state of life, of trees, of what they own, and together with other orders. */
 #include "script.h"
 
-enum { PARENT, VICTIM, OTHER, ASKER }; /* world.addr */
-enum { FREE = 0, TOLD, KEPT_ANSWERS, WAITING_ANSWERS, DEFERRED, BYTES };
+enum { PARENT, VICTIM, OTHER, ASKER };                                              /* world.addr */
+enum { FREE, TOLD, KEPT_ANSWERS, WAITING_ANSWERS, DEFERRED, ENDED, STARTED_NODES }; /* world.word */
 
 STEP(kill_victim)
 {
@@ -13,8 +13,8 @@ STEP(kill_victim)
 static const troupe_behavior other = {.name = "other", .handlers = {DOES}};
 
 /* --- in every state --------------------------------------------------------------------------------------------------
- * The victim is brought into a state in which it would stay for 500 ms or for ever; then it is killed, and has to be gone
- * much earlier. Nothing of it may be called from the kill on. */
+ * The victim is brought into a state in which it would stay for 500 ms or for ever; then it is killed, and has to be
+ * gone much earlier. Nothing of it may be called from the kill on. */
 
 struct state {
     const char *name;
@@ -266,7 +266,7 @@ STARTED(start_node)
         cr_assert(!troupe_addr_is_nobody(
             troupe_spawn(ctx, node_behavior, &below, &(troupe_spawn_options){.has_fd = true, .fd = gift})));
     }
-    unsigned nr = (unsigned)bump(4 + ASKER);
+    unsigned nr = (unsigned)bump(STARTED_NODES);
     world.addr[4 + nr] = troupe_self(ctx);
     return 0;
 }
@@ -281,7 +281,7 @@ static const troupe_behavior node = {.name = "node",
 
 STEP(look_at_the_end)
 {
-    if (word(KEPT_ANSWERS) < NODES || word(WAITING_ANSWERS) < NODES)
+    if (word(KEPT_ANSWERS) < NODES || word(WAITING_ANSWERS) < NODES || word(ENDED) == 0)
         go_on(ctx, look_at_the_end);
     else
         end_step(ctx);
@@ -306,7 +306,7 @@ STEP(kill_tree)
 
 STEP(ask_tree)
 {
-    if (word(4 + ASKER) < NODES) {
+    if (word(STARTED_NODES) < NODES) {
         go_on(ctx, ask_tree);
         return;
     }
@@ -317,6 +317,12 @@ STEP(ask_tree)
 }
 
 HANDLER(ignore) {}
+
+CHILD_STOPPED(tree_is_gone)
+{
+    say("child:%s", troupe_reason_name(reason));
+    bump(ENDED);
+}
 
 STARTED(plant)
 {
@@ -330,7 +336,7 @@ STARTED(plant)
 
 static const troupe_behavior garden = {.name = "garden",
                                        .started = plant,
-                                       .child_stopped = say_child,
+                                       .child_stopped = tree_is_gone,
                                        .stopped = keep_stats,
                                        .handlers = {DOES, [EVENT] = ON(ignore, 0)}};
 

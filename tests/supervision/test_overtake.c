@@ -235,7 +235,7 @@ static void measure_burial(bool fetched)
 Test(burial, of_a_million_letters_lets_others_run)
 {
     measure_burial(true);
-    cr_assert_lt(word(GAP), SANITIZED ? TROUPE_MS(20) : TROUPE_MS(3));
+    cr_assert_lt(word(GAP), SANITIZED ? TROUPE_MS(20) : TROUPE_MS(10));
 }
 
 Test(burial, of_a_million_letters_that_were_never_looked_at_lets_others_run)

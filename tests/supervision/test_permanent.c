@@ -5,8 +5,8 @@
 enum { PARENT, SUBJECT, OTHER }; /* world.addr */
 
 /* --- the table -------------------------------------------------------------------------------------------------------
- * The subject may restart once. Whoever does the deed sends it a note first, so that one message waits when it happens. The
- * incarnation that handles the note has the deed done once more. */
+ * The subject may restart once. Whoever does the deed sends it a note first, so that one message waits when it happens.
+ * The incarnation that handles the note has the deed done once more. */
 
 struct deed {
     const char *name;

@@ -746,7 +746,7 @@ Test(suspended, member_restarts_and_stays_suspended)
 
 /* --- many --------------------------------------------------------------------------------------------------------------- */
 
-enum { MANY = 2000, FEW = 500 };
+enum { MANY = 4000, FEW = 500 };
 
 STARTED(count_start)
 {
@@ -823,7 +823,8 @@ static uint64_t restart_many(unsigned count, bool all_crash)
     return took;
 }
 
-/* Four times as many may take four times as long, not sixteen times. The least of some rounds: others use the machine too. */
+/* Eight times as many take eight times as long, and somewhat more for the caches; not sixty-four times. The least of some
+ * rounds: others use the machine too. */
 static void check_growth(bool all_crash)
 {
     uint64_t few = UINT64_MAX, lots = UINT64_MAX;
@@ -834,7 +835,7 @@ static void check_growth(bool all_crash)
         lots = took < lots ? took : lots;
     }
     cr_log_info("%u: %lu us, %u: %lu us\n", FEW, few / 1000, MANY, lots / 1000);
-    cr_assert_lt(lots, 9 * few, "%lu us for %u, %lu us for %u", few / 1000, FEW, lots / 1000, MANY);
+    cr_assert_lt(lots, 28 * few, "%lu us for %u, %lu us for %u", few / 1000, FEW, lots / 1000, MANY);
 }
 
 Test(many, dynamic_members_restart_in_linear_time)

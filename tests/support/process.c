@@ -41,8 +41,8 @@ static int remove_one(const char *path, const struct stat *info, int type, struc
     return remove(path);
 }
 
-/* A process that lives until the test's process has closed the pipe by ending, and then removes the folder. Servers that
- * die of the same event may still write for a moment. */
+/* A process that lives until the test's process has closed the pipe by ending, and then removes the folder. Servers
+ * that die of the same event may still write for a moment. */
 static void sweep(int pipe_end, const char *folder)
 {
     char byte;

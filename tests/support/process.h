@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Owns the processes that a test starts and the folder they work in: whatever becomes of the test, both are gone with it.
- * A Criterion test may call it; what goes wrong fails that test. Times are milliseconds, and all waiting is bounded.
- * It is not a shell, and knows no program. */
+/* Owns the processes that a test starts and the folder they work in: whatever becomes of the test, both are gone with
+ * it. A Criterion test may call it; what goes wrong fails that test. Times are milliseconds, and all waiting is
+ * bounded. It is not a shell, and knows no program. */
 #ifndef TR_TESTS_SUPPORT_PROCESS_H
 #define TR_TESTS_SUPPORT_PROCESS_H
 

@@ -78,7 +78,8 @@ TR_FENCE(memory, __ATOMIC_SEQ_CST)
 
 /* --- one word ---------------------------------------------------------------------------------------------------- *
  * S is CK's name of the width, M what the target points to in the signature, T the type it is handled as, and C the
- * type a compare-and-swap speaks of: they differ for `ptr` only, where targets are `void *` and arithmetic is integer. */
+ * type a compare-and-swap speaks of: they differ for `ptr` only, where targets are `void *` and arithmetic is
+ * integer. */
 
 #define TR_LOAD_STORE(S, M, T, LOADED, STORED)                                                                         \
     TR_INLINE LOADED ck_pr_md_load_##S(const M *target)                                                                \
@@ -167,7 +168,8 @@ TR_FENCE(memory, __ATOMIC_SEQ_CST)
     TR_UNARY(dec, S, M, T, __atomic_sub_fetch)                                                                         \
     TR_NOT_NEG(S, M, T)
 
-/* Bit `b` is complemented, set or reset; the result is what it was. As the instructions, `b` counts modulo the width. */
+/* Bit `b` is complemented, set or reset; the result is what it was. As the instructions, `b` counts modulo the
+ * width. */
 #define TR_BIT(S, M, T)                                                                                                \
     TR_INLINE T tr_bit_##S(unsigned int b)                                                                             \
     {                                                                                                                  \
@@ -218,7 +220,7 @@ TR_BIT(ptr, void, uintptr_t)
 #undef TR_BIT
 #undef TR_INTEGER
 
-/* --- doubles, by their bits ---------------------------------------------------------------------------------------- */
+/* --- doubles, by their bits --------------------------------------------------------------------------------------- */
 
 #ifndef CK_PR_DISABLE_DOUBLE
 TR_INLINE uint64_t tr_bits_of(double value)
@@ -303,7 +305,7 @@ TR_INLINE void ck_pr_neg_double(double *target)
 }
 #endif /* CK_PR_DISABLE_DOUBLE */
 
-/* --- two words, 16 bytes aligned, by cmpxchg16b (the tsan presets compile with -mcx16) ------------------------------- */
+/* --- two words, 16 bytes aligned, by cmpxchg16b (the tsan presets compile with -mcx16) ---------------------------- */
 
 typedef unsigned __int128 CK_CC_ALIASED tr_two_words;
 
@@ -375,7 +377,7 @@ TR_VECTOR_CAS(double, 2, double)
 
 #undef TR_INLINE
 
-/* --- the names users write: loads keep the target's pointer type, stores check the value's type ---------------------- */
+/* --- the names users write: loads keep the target's pointer type, stores check the value's type ------------------- */
 
 #define ck_pr_load_ptr(SRC) ((CK_CC_TYPEOF(*(SRC), (void *)))ck_pr_md_load_ptr((SRC)))
 #define ck_pr_load_char(SRC) ck_pr_md_load_char((SRC))

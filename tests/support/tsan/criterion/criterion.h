@@ -3,7 +3,8 @@
  * criterion/criterion.h - the part of Criterion that our tests use, for ThreadSanitizer builds.
  * Owns:      Test(), TestSuite() and the classic cr_* assertions, mapped to plain functions run by criterion.c beside.
  * Used by:   the `tsan` presets, in place of Criterion, which cannot start under ThreadSanitizer.
- * Is not:    a test framework. No parameterised tests, no theories, no redirection; an unknown name fails to compile. */
+ * Is not:    a test framework. No parameterised tests, no theories, no redirection; an unknown name fails to
+ * compile. */
 #ifndef TR_TSAN_CRITERION_H
 #define TR_TSAN_CRITERION_H
 
