@@ -138,5 +138,9 @@ int main(int argc, char **argv)
             return 2;
         }
     }
+    if (optind < argc) {
+        fprintf(stderr, "echo: unknown argument %s; try --help\n", argv[optind]);
+        return 2;
+    }
     return troupe_run(&server, &port, &runtime) == 0 ? 0 : 1;
 }

@@ -82,7 +82,8 @@ static int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask 
 int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
                     void *arg)
 {
-    TR_ASSERT(done);
+    if (!done)
+        troupe_panic_at(ctx, "", 0, "troupe_ask: done is NULL; use troupe_tell if nobody waits for the answer");
     tr_send_uncompose(ctx, msg);
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
     struct tr_ask *ask = inc ? tr_ctx_alloc(ctx, TR_CLASS_ASK) : NULL;

@@ -46,8 +46,11 @@ static const struct {
     const char *text;
 } sentences[] = {
     {0, "no error"},
-    {-ESRCH, "the actor has ended: its address is stale; ask its parent for the address of its successor"},
-    {-ETIMEDOUT, "the deadline passed before the answer came: give more time, or look why the receiver is slow"},
+    {-ESRCH,
+     "nobody is at this address: the actor has ended (ask its parent for its successor), or the address is nobody's: a spawn "
+     "that failed, a declared child that has not started"},
+    {-ETIMEDOUT,
+     "the time was up first: give more, or look what is slow (of an ask: the receiver; of a stop: the log names who is left)"},
     {-ECONNRESET, "the other side went away while it had the request: an actor that crashed, or a peer that reset"},
     {-ENODATA, "the receiver handled the message without replying: it should troupe_reply or troupe_keep it"},
     {-EOPNOTSUPP, "the receiver has no handler for this kind and size of message: compare the two sides' protocols"},
@@ -61,14 +64,17 @@ static const struct {
     {-EACCES,
      "permission denied: look at the owner and mode of the file and its folder; a port below 1024 needs privileges"},
     {-ECANCELED, "the cancel token that it was started under was cancelled"},
+    {-EDEADLK,
+     "called on a worker of this runtime, which must not wait: actors use troupe_stop_runtime and troupe_monitor"},
     {-ENOMEM, "out of memory: lower the limits in the options, or give the process more"},
 };
 
 const char *troupe_strerror(int status)
 {
+    if (status > 0)
+        return "not a status of this library: what troupe_stop_runtime was given, or 1: the root crashed too often";
     for (size_t i = 0; i < sizeof sentences / sizeof *sentences; i++)
         if (sentences[i].status == status)
             return sentences[i].text;
-    return strerrordesc_np(status < 0 ? -status : status) ? strerrordesc_np(status < 0 ? -status : status)
-                                                          : "unknown status";
+    return strerrordesc_np(-status) ? strerrordesc_np(-status) : "unknown status";
 }

@@ -21,6 +21,8 @@ static void cannot_start(troupe_ctx *ctx, const troupe_behavior *behavior)
 /* A callback of the parent's. False: it made the parent stop. */
 static bool make_args(troupe_ctx *ctx, struct tr_family *family, const troupe_child *spec)
 {
+    if (!spec->make_args)
+        tr_spawn_check_args(spec->behavior, spec->args);
     family->args = tr_spawn_args(spec->behavior, spec->make_args ? NULL : spec->args, spec->supervision);
     if (!family->args && (spec->behavior->args_size || spec->supervision))
         cannot_start(ctx, spec->behavior);

@@ -42,7 +42,7 @@ static unsigned child_up(troupe_ctx *ctx, struct tr_family *family, struct tr_ce
 /* Panics for the parent: its child's crash became its own. */
 static TROUPE_NORETURN void crash_with_child(troupe_ctx *ctx, const troupe_crash *crash)
 {
-    tr_actor_enter(ctx, "child_escalated");
+    tr_actor_enter(ctx, ctx->cell->behavior->child_escalated ? "child_escalated" : "");
     tr_actor_panic(ctx, TROUPE_CAUSE_CHILD, 0, "child %s crashed too often: %s", crash->behavior, crash->text);
 }
 

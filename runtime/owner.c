@@ -96,13 +96,15 @@ static uint32_t hold(troupe_ctx *ctx, const struct tr_holding *holding)
 
 int troupe_defer(troupe_ctx *ctx, void (*fn)(void *arg), void *arg)
 {
-    TR_ASSERT(fn);
+    if (!fn)
+        troupe_panic_at(ctx, "", 0, "troupe_defer: fn is NULL");
     return hold(ctx, &(struct tr_holding){.fn = fn, .handle = (uintptr_t)arg}) ? 0 : -ENOMEM;
 }
 
 int troupe_own(troupe_ctx *ctx, const troupe_resource_type *type, uintptr_t handle, troupe_owned *owned)
 {
-    TR_ASSERT(type && type->name && type->release);
+    if (!type || !type->name || !type->release)
+        troupe_panic_at(ctx, "", 0, "troupe_own: a resource type needs a name and a release function");
     uint64_t serial = ++ctx->owned << WORKER_BITS | tr_worker_index(ctx->worker);
     uint32_t slot = hold(ctx, &(struct tr_holding){.type = type, .handle = handle, .serial = serial});
     if (owned)

@@ -325,6 +325,8 @@ void tr_root_ended(troupe_ctx *ctx)
 
 int troupe_runtime_join(troupe_runtime *rt)
 {
+    if (tr_ctx_here(rt))
+        return -EDEADLK;
     tr_stop_wait(rt, TROUPE_FOREVER);
     tr_pool_join(rt->pool);
     int status = rt->status;

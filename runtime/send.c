@@ -191,6 +191,8 @@ troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg)
 
 void troupe_release(troupe_ctx *ctx, troupe_msg *msg)
 {
-    TR_ASSERT(msg->flags & TR_MSG_KEPT);
+    if (!(msg->flags & TR_MSG_KEPT))
+        troupe_panic_at(ctx, "", 0,
+                        "troupe_release: this message is not kept; a reply that returned 0 ends it as well");
     finish_kept(ctx, msg, -ENODATA);
 }

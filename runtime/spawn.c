@@ -17,6 +17,19 @@ static size_t supervision_offset(const troupe_behavior *behavior)
     return (behavior->args_size + 15) & ~(size_t)15;
 }
 
+/* Mistakes in a behavior, or in how it is spawned, are the programmer's, and end the process at the first spawn. */
+static void refuse(const troupe_behavior *behavior, const char *fault)
+{
+    fprintf(stderr, "troupe: behavior %s: %s\n", behavior->name ? behavior->name : "(without a name)", fault);
+    abort();
+}
+
+void tr_spawn_check_args(const troupe_behavior *behavior, const void *args)
+{
+    if (behavior->args_size && !args)
+        refuse(behavior, "args_size is not 0, but it was spawned without args");
+}
+
 void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision)
 {
     size_t size = behavior->args_size;
@@ -66,16 +79,13 @@ static void fill(struct tr_cell *cell, struct tr_cell *parent, const struct tr_s
     TR_ASSERT(!cell->state && !cell->incarnation && !cell->recovery && !cell->family);
 }
 
-/* Mistakes in a behavior are the programmer's, and found at its first spawn. */
 static void refuse_faulty(const troupe_behavior *behavior, const troupe_supervision *policy)
 {
     const char *fault = !behavior->name ? "a behavior needs a name" : tr_policy_fault(policy);
     if (!fault)
         fault = tr_policy_children_fault(&behavior->children);
-    if (!fault)
-        return;
-    fprintf(stderr, "troupe: behavior %s: %s\n", behavior->name ? behavior->name : "(without a name)", fault);
-    abort();
+    if (fault)
+        refuse(behavior, fault);
 }
 
 struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct tr_spawn_request *request)
@@ -97,6 +107,7 @@ struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct t
 struct tr_cell *tr_spawn_root(troupe_ctx *ctx, const troupe_behavior *behavior, const void *args)
 {
     struct tr_spawn_request request = {.behavior = behavior, .place = TR_PLACE_DYNAMIC, .gift_fd = -1};
+    tr_spawn_check_args(behavior, args);
     if (behavior->args_size && !(request.args = tr_spawn_args(behavior, args, NULL)))
         return NULL;
     struct tr_cell *cell = tr_spawn(ctx, NULL, &request);
@@ -112,6 +123,7 @@ troupe_addr troupe_spawn(troupe_ctx *ctx, const troupe_behavior *behavior, const
     if (life != TR_LIFE_RUNNING && life != TR_LIFE_STARTING)
         return (troupe_addr){0}; /* it is stopping: a child would come too late to be stopped */
     const troupe_supervision *supervision = options ? options->supervision : NULL;
+    tr_spawn_check_args(behavior, args);
     struct tr_spawn_request request = {
         .behavior = behavior,
         .args = tr_spawn_args(behavior, args, supervision),

@@ -19,6 +19,8 @@ struct tr_spawn_request {
     int gift_fd;          /* -1: none */
 };
 
+/* Ends the process with a clear text if the behavior wants args and there are none. */
+void tr_spawn_check_args(const troupe_behavior *behavior, const void *args);
 /* One block: behavior->args_size bytes, copied from args (zeroed if that is NULL), and a copy of supervision behind
  * them if there is one. NULL: out of memory, or there is nothing to keep. From malloc. */
 void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision);

@@ -68,6 +68,8 @@ void tr_stop_report(troupe_runtime *rt)
 
 int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns)
 {
+    if (tr_ctx_here(rt))
+        return -EDEADLK;
     troupe_runtime_request_stop(rt);
     int status = tr_stop_wait(rt, timeout_ns);
     if (status < 0)

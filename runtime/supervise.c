@@ -43,7 +43,7 @@ static void reincarnate(troupe_ctx *ctx)
         cell->unborn = cell->regroup = false;
         return; /* its first incarnation */
     }
-    tr_watch_restarted(ctx, cell->crashed ? TROUPE_REASON_CRASHED : TROUPE_REASON_NORMAL, cell->incarnation_nr);
+    tr_watch_restarted(ctx, cell->crashed ? TROUPE_REASON_CRASHED : (troupe_reason)cell->reason, cell->incarnation_nr);
     tr_family_reset(ctx);
     cell->incarnation_nr++;
     cell->restarts_total++;

@@ -482,6 +482,8 @@ int troupe_runtime_wait(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_
 {
     const struct tr_cell *cell = tr_cell_find(&rt->cells, actor);
     bool lives = cell && ck_pr_load_32(&cell->generation) == tr_addr_generation(actor);
+    if (tr_ctx_here(rt) && timeout_ns > 0)
+        return -EDEADLK;
     if (lives && timeout_ns == 0)
         return -ETIMEDOUT;
     struct tr_waiter waiter = {.reason = TROUPE_REASON_NO_ACTOR};

@@ -129,8 +129,12 @@ static unsigned read_number(const char *text, unsigned least, unsigned most)
 {
     char *end;
     unsigned long n = text ? strtoul(text, &end, 10) : 0;
-    if (!text || *text < '0' || *text > '9' || *end || n < least || n > most) {
-        fprintf(stderr, "pool: \"%s\" is no number from %u to %u; try --help\n", text ? text : "", least, most);
+    if (!text) {
+        fputs("pool: this option wants a number; try --help\n", stderr);
+        exit(2);
+    }
+    if (*text < '0' || *text > '9' || *end || n < least || n > most) {
+        fprintf(stderr, "pool: \"%s\" is no number from %u to %u; try --help\n", text, least, most);
         exit(2);
     }
     return (unsigned)n;

@@ -25,7 +25,7 @@ typedef enum troupe_cause {
     TROUPE_CAUSE_LINK,      /* an actor it is linked to crashed */
     TROUPE_CAUSE_CHILD,     /* a child crashed too often, or its children together did */
     TROUPE_CAUSE_SIBLING,   /* no crash: a sibling crashed, and the parent's strategy restarts this one too */
-    TROUPE_CAUSE_ENDED,     /* no crash: it ended in order, and its restart policy is permanent */
+    TROUPE_CAUSE_ENDED,     /* no crash: it stopped itself or was stopped or killed by another, and is permanent */
     TROUPE_CAUSE_COUNT
 } troupe_cause;
 

@@ -24,6 +24,10 @@
 #ifndef TROUPE_CXX_HPP
 #define TROUPE_CXX_HPP
 
+#if __cplusplus < 201703L || !defined(__cpp_exceptions)
+#error "troupe/cxx.hpp needs C++17 (-std=c++17 or later) with exceptions"
+#endif
+
 #include <troupe/actor.h>
 #include <troupe/own.h>
 

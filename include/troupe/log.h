@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The log: what the runtime tells its operator, as records with a level, an event's name, a sentence and key=value
  * fields. A program gives its own hook in troupe_options.log, or leaves the default, which writes for a person to
- * stderr. It is not a logging library for user code. */
+ * stderr. At most 20 records a second come, errors aside: troupe_stats_read counts all crashes, and
+ * troupe_crashes_read has the last ones. It is not a logging library for user code. */
 #ifndef TROUPE_LOG_H
 #define TROUPE_LOG_H
 
@@ -30,7 +31,8 @@ typedef struct troupe_log_record {
 } troupe_log_record;
 
 /* troupe_log_format - writes a record as one line of key=value: level, event, msg, then the fields; values with spaces,
- * quotes, '=' or control characters are quoted and escaped. Returns its length as snprintf does. Any thread. */
+ * quotes, '=' or control characters are quoted and escaped. Returns its length as snprintf does; 1 KiB
+ * holds nearly all. Any thread. */
 TROUPE_API size_t troupe_log_format(const troupe_log_record *record, char *out, size_t size);
 
 #ifdef __cplusplus

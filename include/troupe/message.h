@@ -75,7 +75,7 @@ typedef void troupe_answer_fn(troupe_ctx *ctx, void *self, const troupe_answer *
 /* troupe_ask - send a message that wants a reply, and go on with the mailbox.
  *   timeout_ns  from now, a fresh look at the clock; never early, and late by as much as a timer (timer.h).
  *               TROUPE_FOREVER for none
- *   done        called exactly once and never inside of this call, unless this incarnation ends before
+ *   done        required; called exactly once and never inside of this call, unless this incarnation ends before
  *   arg         handed to done; the runtime never looks at it
  * Returns 0: done will be called, also when the receiver is already gone. -ENOMEM, -EMSGSIZE: nothing was sent and done
  *   will not be called. */

@@ -26,8 +26,9 @@ typedef struct troupe_monitor_ref {
 typedef struct troupe_down {
     troupe_addr actor;          /* which */
     troupe_monitor_ref monitor; /* by which monitor: as troupe_monitor gave it */
-    bool restarted;             /* it goes on as another incarnation, and so does the monitor; else it has ended: */
-    troupe_reason reason; /* why; NO_ACTOR: the address was stale. Of a restart: CRASHED, or NORMAL without a crash */
+    bool restarted;       /* it goes on as another incarnation, which begins now, after its rest if it had one; so does
+                                 * the monitor. Else it has ended: */
+    troupe_reason reason; /* why; NO_ACTOR: the address was stale. Of a restart: CRASHED, or how it came down */
     unsigned incarnation; /* the one that ended; 0 when the address was stale */
 } troupe_down;
 
@@ -54,13 +55,17 @@ TROUPE_API bool troupe_demonitor(troupe_ctx *ctx, troupe_monitor_ref ref);
  * An orderly end of either dissolves the link. Each crash uses the link up: link again in `started`; where two are
  * linked to each other, each crashes once. Of a stale address: the running actor crashes when this handler has
  * returned. out may be NULL.
+ * Each crash of the other counts in this actor's own window: give it one at least as wide. An address kept in the arguments
+ * stays the same when its actor has ended for good, and linking to it crashes every incarnation until the parent is asked: make
+ * such an actor temporary, or have it ask its parent whom to link to.
  * Returns 0 or -ENOMEM. */
 TROUPE_API int troupe_link(troupe_ctx *ctx, troupe_addr actor, troupe_monitor_ref *out);
 
 /* troupe_runtime_wait - block a thread that is not a worker until an actor has ended.
  *   timeout_ns  0: only look; TROUPE_FOREVER: no limit
  *   reason      may be NULL; written with status 0: NO_ACTOR when the address was stale already
- * Returns 0; -ETIMEDOUT: it still lives; -ENOMEM. Any thread between start and join. */
+ * Returns 0; -ETIMEDOUT: it still lives; -ENOMEM; -EDEADLK on a worker
+ * of rt, which must not block: actors use troupe_monitor. Any thread between start and join. */
 TROUPE_API int troupe_runtime_wait(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_ns, troupe_reason *reason);
 
 #ifdef __cplusplus

@@ -78,13 +78,13 @@ TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
 /* troupe_runtime_stop - tell root to stop and wait until all actors have ended, at most timeout_ns.
  * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
  *   handler and since when, which child, which operation. It may be called again; join would wait on.
- * One thread, not a worker. */
+ * One thread; -EDEADLK on a worker of rt: actors use troupe_stop_runtime. */
 TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
 /* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its
  * length as snprintf does. Any thread between start and join; what it says may be a moment old. */
 TROUPE_API size_t troupe_runtime_survivors(troupe_runtime *rt, char *out, size_t size);
-/* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt
- * must not be used afterwards. One thread, not a worker. */
+/* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt must
+ * not be used afterwards. One thread; -EDEADLK on a worker of rt, with nothing done. */
 TROUPE_API int troupe_runtime_join(troupe_runtime *rt);
 
 /* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, between start and join.

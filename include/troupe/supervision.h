@@ -73,7 +73,7 @@ typedef enum troupe_auto_shutdown {
  * that has to load something first holds it meanwhile, and those behind it wait. */
 typedef struct troupe_child {
     const troupe_behavior *behavior;
-    const void *args; /* behavior->args_size bytes; or */
+    const void *args; /* behavior->args_size bytes; NULL only when that is 0; or */
     /* fills in args, which are zeroed, just before this child is first started: from the parent's state, and number, 0
      * to count - 1. A panic in it is the parent's. */
     void (*make_args)(troupe_ctx *ctx, void *self, unsigned number, void *args);

@@ -21,6 +21,13 @@ typedef struct troupe_token {
     uint64_t generation;
 } troupe_token;
 
+/* No token: as a parent, or to end troupe_under. */
+static inline troupe_token troupe_no_token(void)
+{
+    troupe_token none = {0, 0};
+    return none;
+}
+
 /* troupe_token_new - a token of the running actor: cancelled and freed when this incarnation ends, if not before (where
  * there are a great many, piece by piece).
  *   parent  it is cancelled when parent is; zeroed: none. Of a stale or cancelled parent the token is born cancelled
