@@ -398,6 +398,34 @@ Test(held, a_child_has_started_when_it_no_longer_holds_its_mailbox)
     }
 }
 
+static void hold_and_spawn_e(troupe_ctx *ctx)
+{
+    troupe_hold(ctx);
+    struct kin_spawn spawn = {&kin_member, NULL, *KIN(E)};
+    kin_spawn_now(ctx, &spawn);
+}
+
+/* It lets go while its own children still start: then these are waited for. */
+Test(held, a_child_that_lets_go_early_has_started_when_its_children_have)
+{
+    kin_prepare(WORKERS);
+    kin_plan[A].in_started = hold_and_spawn_e;
+    kin_plan[A].in_told = load;
+    kin_plan[X].blocks_started = 1;
+    kin_begin(&parent);
+    await("+X");
+    while (troupe_addr_is_nobody(kin_at(E)))
+        usleep(100);
+    tell(E, END, NULL, 0);
+    while (!said("loaded"))
+        usleep(100);
+    usleep(1000); /* B may begin now, if it does not wait */
+    cr_assert_not(said("+B"), "%s", world.trace);
+    kin_open(X);
+    await("+F");
+    kin_end();
+}
+
 /* It crashes while it holds; the next incarnation does not. */
 Test(held, a_child_that_crashes_meanwhile_is_waited_for_still)
 {
