@@ -59,9 +59,9 @@ static const troupe_behavior connection = {
     .supervision = {.restart = TROUPE_RESTART_TEMPORARY},
     .handlers =
         {
-            [DATA] = {"data", on_data, sizeof(troupe_data), NULL},
-            [DRAINED] = {"drained", on_drained, sizeof(troupe_stream), NULL},
-            [CLOSED] = {"closed", on_closed, sizeof(troupe_closed), NULL},
+            [DATA] = {.name = "data", .fn = on_data, .size = sizeof(troupe_data)},
+            [DRAINED] = {.name = "drained", .fn = on_drained, .size = sizeof(troupe_stream)},
+            [CLOSED] = {.name = "closed", .fn = on_closed, .size = sizeof(troupe_closed)},
         },
 };
 
@@ -94,7 +94,7 @@ static const troupe_behavior server = {
     .state_size = sizeof(troupe_listener),
     .args_size = sizeof(uint16_t),
     .started = server_started,
-    .handlers = {[ACCEPTED] = {"accepted", on_accepted, sizeof(troupe_accepted), NULL}},
+    .handlers = {[ACCEPTED] = {.name = "accepted", .fn = on_accepted, .size = sizeof(troupe_accepted)}},
 };
 
 /* --- the command line --- */

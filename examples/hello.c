@@ -21,7 +21,7 @@ static int started(troupe_ctx *ctx, void *self, const void *args)
 static const troupe_behavior greeter = {
     .name = "greeter",
     .started = started,
-    .handlers = {[HELLO] = {"hello", on_hello, TROUPE_ANY_SIZE, NULL}},
+    .handlers = {[HELLO] = {.name = "hello", .fn = on_hello, .size = TROUPE_ANY_SIZE}},
 };
 
 int main(void)

@@ -34,7 +34,7 @@ static const troupe_behavior child = {
     .started = child_started,
     .restarted = child_restarted,
     .supervision = {.restarts = 3, .window_ns = TROUPE_SEC(5)},
-    .handlers = {[WORK] = {"work", on_work, 0, NULL}},
+    .handlers = {[WORK] = {.name = "work", .fn = on_work}},
 };
 
 static int parent_started(troupe_ctx *ctx, void *self, const void *args)
@@ -76,7 +76,7 @@ static const troupe_behavior parent = {
     .restarted = parent_restarted,
     .stopped = parent_stopped,
     .child_escalated = child_escalated,
-    .handlers = {[WORK] = {"child works", on_child_works, 0, NULL}},
+    .handlers = {[WORK] = {.name = "child works", .fn = on_child_works}},
 };
 
 int main(void)

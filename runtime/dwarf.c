@@ -60,7 +60,7 @@ void tr_dwarf_forget(void) {}
 
 static struct {
     pthread_mutex_t lock; /* guards the rest */
-    enum { UNTRIED, LOADED, ABSENT } library;
+    enum { UNTRIED, LOADED, ABSENT } found;
 #define MEMBER(name) __typeof__(name) *(name);
     CALLS(MEMBER)
 #undef MEMBER
@@ -104,7 +104,7 @@ static void *open_library(void)
 
 static void load(void)
 {
-    dw.library = ABSENT;
+    dw.found = ABSENT;
     void *handle = open_library();
     if (!handle)
         return;
@@ -114,7 +114,7 @@ static void load(void)
     CALLS(RESOLVE)
 #undef RESOLVE
     dw.callbacks = (Dwfl_Callbacks){.find_elf = dw.dwfl_linux_proc_find_elf, .find_debuginfo = find_debuginfo};
-    dw.library = LOADED;
+    dw.found = LOADED;
 }
 
 static int count_modules(struct dl_phdr_info *info, size_t size, void *arg)
@@ -137,9 +137,9 @@ static void close_modules(void)
 static bool open_modules(void)
 {
     unsigned long long counts[2] = {0, 0};
-    if (dw.library == UNTRIED)
+    if (dw.found == UNTRIED)
         load();
-    if (dw.library == ABSENT)
+    if (dw.found == ABSENT)
         return false;
     dl_iterate_phdr(count_modules, counts);
     if (dw.open && counts[0] == dw.modules_added && counts[1] == dw.modules_removed)

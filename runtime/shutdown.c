@@ -42,6 +42,7 @@ uint64_t tr_family_tell(troupe_ctx *ctx, struct tr_cell *child, uint64_t how)
 {
     uint64_t time_ns = shutdown_ns(child);
     child->seat = TR_SEAT_TOLD;
+    child->killed_late = false; /* its time runs anew */
     if (how == TR_CONTROL_REGROUP && child->policy->restart == TROUPE_RESTART_TEMPORARY)
         how = TR_CONTROL_STOP;
     if (time_ns == TROUPE_SHUTDOWN_KILL)

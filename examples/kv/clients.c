@@ -218,9 +218,9 @@ const troupe_behavior kv_clients_behavior = {
     .child_stopped = child_stopped,
     .handlers =
         {
-            [KV_REQUEST_KIND] = {"request", on_request, TROUPE_ANY_SIZE, kv_request_drop},
-            [KV_CLIENTS_NAMED] = {"named", on_named, sizeof(struct kv_client_name), NULL},
-            [ACCEPTED] = {"accepted", on_accepted, sizeof(troupe_accepted), NULL},
-            [LISTEN_AGAIN] = {"listen again", on_listen_again, 0, NULL},
+            [KV_REQUEST_KIND] = {.name = "request", .fn = on_request, .size = TROUPE_ANY_SIZE, .drop = kv_request_drop},
+            [KV_CLIENTS_NAMED] = {.name = "named", .fn = on_named, .size = sizeof(struct kv_client_name)},
+            [ACCEPTED] = {.name = "accepted", .fn = on_accepted, .size = sizeof(troupe_accepted)},
+            [LISTEN_AGAIN] = {.name = "listen again", .fn = on_listen_again},
         },
 };

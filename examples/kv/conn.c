@@ -319,8 +319,8 @@ const troupe_behavior kv_conn_behavior = {
     .supervision = {.restart = TROUPE_RESTART_TEMPORARY},
     .handlers =
         {
-            [DATA] = {"data", on_data, sizeof(troupe_data), NULL},
-            [DRAINED] = {"drained", on_drained, sizeof(troupe_stream), NULL},
-            [CLOSED] = {"closed", on_closed, sizeof(troupe_closed), NULL},
+            [DATA] = {.name = "data", .fn = on_data, .size = sizeof(troupe_data)},
+            [DRAINED] = {.name = "drained", .fn = on_drained, .size = sizeof(troupe_stream)},
+            [CLOSED] = {.name = "closed", .fn = on_closed, .size = sizeof(troupe_closed)},
         },
 };

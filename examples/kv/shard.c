@@ -478,10 +478,10 @@ const troupe_behavior kv_shard_behavior = {
                     .backoff = {.initial_ns = TROUPE_MS(1), .max_ns = TROUPE_SEC(1), .healthy_ns = TROUPE_MS(100)}},
     .handlers =
         {
-            [KV_REQUEST_KIND] = {"request", on_request, TROUPE_ANY_SIZE, kv_request_drop},
-            [COMMIT] = {"commit", on_commit, 0, NULL},
-            [FILE_DONE] = {"file done", on_file_done, sizeof(troupe_file_done), NULL},
-            [SYNC_DUE] = {"sync due", on_sync_due, 0, NULL},
-            [EXPIRE_DUE] = {"expire due", on_expire_due, 0, NULL},
+            [KV_REQUEST_KIND] = {.name = "request", .fn = on_request, .size = TROUPE_ANY_SIZE, .drop = kv_request_drop},
+            [COMMIT] = {.name = "commit", .fn = on_commit},
+            [FILE_DONE] = {.name = "file done", .fn = on_file_done, .size = sizeof(troupe_file_done)},
+            [SYNC_DUE] = {.name = "sync due", .fn = on_sync_due},
+            [EXPIRE_DUE] = {.name = "expire due", .fn = on_expire_due},
         },
 };

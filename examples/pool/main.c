@@ -111,8 +111,8 @@ static const troupe_behavior client_behavior = {
     .args_size = sizeof(struct settings),
     .started = started,
     .children = {.declared = children},
-    .handlers = {[SUBMIT_REFUSED] = {"submit refused", on_submit_refused, 0, NULL, 0},
-                 [BEGIN] = {"begin", on_begin, 0, NULL, 0}},
+    .handlers = {[SUBMIT_REFUSED] = {.name = "submit refused", .fn = on_submit_refused},
+                 [BEGIN] = {.name = "begin", .fn = on_begin}},
 };
 
 /* --- the command line --- */

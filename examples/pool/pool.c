@@ -106,5 +106,5 @@ const troupe_behavior pool_behavior = {
     .args_size = sizeof(struct pool_args),
     .started = started,
     .children = {.declared = children},
-    .handlers = {[JOB] = {"job", on_job, sizeof(struct job), NULL, 0}},
+    .handlers = {[JOB] = {.name = "job", .fn = on_job, .size = sizeof(struct job)}},
 };

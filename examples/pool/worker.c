@@ -22,5 +22,5 @@ static void on_job(troupe_ctx *ctx, void *self, const troupe_msg *msg)
 const troupe_behavior worker_behavior = {
     .name = "worker",
     .supervision = {.restarts = TROUPE_RESTARTS_MAX, .window_ns = TROUPE_MS(10)},
-    .handlers = {[JOB] = {"job", on_job, sizeof(struct job), NULL, 0}},
+    .handlers = {[JOB] = {.name = "job", .fn = on_job, .size = sizeof(struct job)}},
 };

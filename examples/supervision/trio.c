@@ -57,7 +57,7 @@ static const troupe_behavior child = {
     .stopped = child_stopped,
     .crashed = child_crashed,
     .restarted = child_restarted,
-    .handlers = {[CRASH] = {"crash", on_crash, 0, NULL, 0}},
+    .handlers = {[CRASH] = {.name = "crash", .fn = on_crash}},
 };
 
 const troupe_child trio_children[] = {

@@ -30,8 +30,8 @@ void trio_on_back(troupe_ctx *ctx, void *self, const troupe_msg *msg);
 
 #define TRIO_HANDLERS                                                                                                  \
     {                                                                                                                  \
-        [TRIO_CRASH_ONE] = {"crash one", trio_on_crash_one, 0, NULL, 0},                                               \
-        [TRIO_BACK] = {"back", trio_on_back, 0, NULL, 0},                                                              \
+        [TRIO_CRASH_ONE] = {.name = "crash one", .fn = trio_on_crash_one},                                             \
+        [TRIO_BACK] = {.name = "back", .fn = trio_on_back},                                                            \
     }
 
 /* Runs supervisor; returns its exit status. */

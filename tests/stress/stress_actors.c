@@ -178,10 +178,10 @@ static const troupe_behavior node = {.name = "node",
                                      .args_size = sizeof(struct node_args),
                                      .started = node_started,
                                      .supervision = {.restarts = 3, .window_ns = TROUPE_MS(1)},
-                                     .handlers = {[STEP] = {"step", on_step, 0, NULL},
-                                                  [NOTE] = {"note", on_note, sizeof(struct note), NULL},
-                                                  [ASK] = {"ask", on_ask, sizeof(struct note), NULL},
-                                                  [TIMED] = {"timed", on_timed, 0, NULL}}};
+                                     .handlers = {[STEP] = {.name = "step", .fn = on_step},
+                                                  [NOTE] = {.name = "note", .fn = on_note, .size = sizeof(struct note)},
+                                                  [ASK] = {.name = "ask", .fn = on_ask, .size = sizeof(struct note)},
+                                                  [TIMED] = {.name = "timed", .fn = on_timed}}};
 
 /* --- the root: keeps NODES nodes alive, gives each its steps, and ends when all is calm ------------------------------------ */
 
@@ -277,7 +277,7 @@ static const troupe_behavior root_behavior = {.name = "root",
                                               .stopped = root_stopped,
                                               .child_stopped = root_child_stopped,
                                               .child_escalated = root_child_escalated,
-                                              .handlers = {[TIMED] = {"step", root_step, 0, NULL}}};
+                                              .handlers = {[TIMED] = {.name = "step", .fn = root_step}}};
 
 /* --- counting ------------------------------------------------------------------------------------------------------------- */
 

@@ -357,6 +357,24 @@ Test(group, member_has_its_time_anew_when_the_parent_ends)
     cr_assert_eq(kin_stats.kills, 0);
 }
 
+/* Late for its group, and then its parent ends: it is late once more, and killed now. */
+Test(group, member_that_was_forced_may_be_late_again_when_the_parent_ends)
+{
+    begin(&group, "+E");
+    block(E);
+    block(C);
+    tell_panic(B);
+    await_late(1);
+    tell_order(R, STOP, P);
+    await_late(2);
+    kin_open(C);
+    await_life(C, TR_LIFE_KILLING);
+    kin_open(E);
+    await("R.gone(P,stopped)");
+    kin_end();
+    ASSERT_TRACE("+P +A +B +C +E E( C( !B C) E) -A -P R.gone(P,stopped)");
+}
+
 /* --- kills go down ------------------------------------------------------------------------------------------------------ */
 
 Test(kill, of_the_parent_takes_nobodys_time)
