@@ -321,7 +321,7 @@ Test(owner, a_panic_in_a_release_that_the_actor_asked_for_is_its_crash_and_the_r
 
 static long resident_pages(void)
 {
-    long total, resident;
+    long total = 0, resident = 0;
     FILE *file = fopen("/proc/self/statm", "r");
     cr_assert(file && fscanf(file, "%ld %ld", &total, &resident) == 2);
     fclose(file);

@@ -58,7 +58,7 @@ static const troupe_behavior stuck = {.name = "stuck", .handlers = {[WORK] = ON(
 
 STARTED(spawn_stuck)
 {
-    world.addr[0] = troupe_spawn(ctx, &stuck, NULL, NULL);
+    ck_pr_store_64(&world.addr[0].bits, troupe_spawn(ctx, &stuck, NULL, NULL).bits);
     return 0;
 }
 
@@ -104,9 +104,12 @@ Test(stop, a_parent_names_the_child_it_waits_for)
 {
     world_begin(2);
     troupe_runtime *rt = start(&parent, NULL);
-    while (troupe_addr_is_nobody(world.addr[0]))
+    troupe_addr child = {0};
+    while (troupe_addr_is_nobody(child)) {
         usleep(1000);
-    troupe_runtime_tell(rt, world.addr[0], WORK, NULL, 0);
+        child.bits = ck_pr_load_64(&world.addr[0].bits);
+    }
+    troupe_runtime_tell(rt, child, WORK, NULL, 0);
     await_word(RUNNING, 1);
     cr_assert_eq(troupe_runtime_stop(rt, TROUPE_MS(50)), -ETIMEDOUT);
     expect("survivor: parent#, stopping: waits for 1 child, stuck#\n");

@@ -227,6 +227,7 @@ Test(parent, shuts_down_in_the_middle_of_the_start)
         await("R.gone");
         kin_end();
         ASSERT_TRACE("+P +A +B P.gone(B,crashed) -A -P:shutdown R.gone(P,shutdown)");
+        cr_assert_eq(kin_stats.spawns, 4);
     }
 }
 

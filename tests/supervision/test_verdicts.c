@@ -60,6 +60,38 @@ Test(verdict, is_carried_out)
         }
 }
 
+/* Without the callback the parent crashes too. */
+Test(verdict, is_restart_self_if_nobody_gives_one)
+{
+    static troupe_behavior mute;
+    mute = parent;
+    mute.child_escalated = NULL;
+    begin(&mute, 2, TROUPE_VERDICT_IGNORE);
+    tell_panic(B);
+    await("+C");
+    kin_end();
+    ASSERT_TRACE("+P +A +B +C !B -C -A !P ~P:child +P2 +A +B +C -C -B -A -P");
+}
+
+/* A child that is to go on has as many restarts as at first. */
+static const troupe_supervision twice = {.restarts = 2, .window_ns = TROUPE_SEC(1000)};
+
+Test(verdict, to_restart_the_child_gives_it_a_fresh_window)
+{
+    begin(&parent, 2, TROUPE_VERDICT_RESTART_CHILD);
+    tell_spawn(P, &kin_member, &twice, KIN(X));
+    await("+X");
+    for (unsigned n = 2; n < 12; n++) {
+        char text[12];
+        snprintf(text, sizeof text, "+X%u", n);
+        tell_panic(X);
+        await(text);
+    }
+    kin_end();
+    cr_assert_eq(kin_stats.escalations, 3, "%s", world.trace); /* each third crash */
+    cr_assert(strstr(world.trace, "+X3 !X P.asked(X) ~X:panic +X4 !X ~X"), "%s", world.trace);
+}
+
 /* --- a replacement ---------------------------------------------------------------------------------------------------------- */
 
 /* The one that was replaced, and what its successor found. */
