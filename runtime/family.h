@@ -19,7 +19,8 @@
  *     GATHERING  members come down, dynamic ones together, then declared ones from the last to the first
  *     STARTING   members start from the first to the last, each when the one before is UP
  *   A member that fails again on the way makes a new group of what the strategy says, together with what is left of the
- *   old. */
+ *   old. The successor of a member that is replaced meanwhile is WAITING from its spawn on (cell->unborn) and starts
+ *   in its turn. */
 #ifndef TR_RUNTIME_FAMILY_H
 #define TR_RUNTIME_FAMILY_H
 
