@@ -31,6 +31,10 @@
  *   early and miss an S. It then looks again after its next activations; and should one of those take long, a guard,
  *   asleep with a time-out while anybody is awake, finds what waits behind it. Thus the rule for a local push: if there
  *   are sleepers, no searcher and no guard, wake one, whatever the amount of work; it will search and then stand guard.
+   The push may also rely on a searcher or a guard that then gets work of its own, and be stuck in it. So whoever leaves
+   searching (E) or sleep (R) with work to run looks at the word again (tr_idle_unguarded): if nobody searches or guards,
+   some sleep, and another worker is awake, it wakes one. Of several who leave at once, the one whose step comes last in
+   the word's order sees what all have left. Alone awake it need not: its own pushes follow the rule above.
  * No guard is needed while all sleep: then all run queues are empty (S asserts it) and only a wake or a completion
  *   changes that. tr_idle_sleep decides it inside the CAS, so the last one to lie down sees the full mask. A worker
  *   that gets up does R first, so its later looks at the word are not older than the mask that let the others sleep
@@ -88,6 +92,13 @@ unsigned tr_idle_guards(uint64_t word)
 bool tr_idle_claimable(uint64_t word)
 {
     return tr_idle_sleepers(word) != 0 && (word & SEARCHERS_MASK) == 0;
+}
+
+bool tr_idle_unguarded(const struct tr_idle *idle, uint64_t word, unsigned index)
+{
+    const uint64_t everybody = ((uint64_t)1 << idle->workers) - 1;
+    return tr_idle_claimable(word) && tr_idle_guards(word) == 0 &&
+           (tr_idle_sleepers(word) | (uint64_t)1 << index) != everybody;
 }
 
 /* The one place that moves the word. */

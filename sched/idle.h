@@ -30,6 +30,9 @@ unsigned tr_idle_searching(uint64_t word);
 unsigned tr_idle_guards(uint64_t word);
 /* Would a claim find a sleeper, and does nobody search already? */
 bool tr_idle_claimable(uint64_t word);
+/* Could work behind a long activation of another worker wait for ever, unless worker `index`, which is awake, wakes a
+ * sleeper? That is: some sleep, none searches, none stands guard, and others are awake. */
+bool tr_idle_unguarded(const struct tr_idle *idle, uint64_t word, unsigned index);
 
 /* A worker without work joins the searchers; false if half of the workers search already. Worker. */
 bool tr_idle_search_begin(struct tr_idle *idle);

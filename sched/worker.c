@@ -24,6 +24,8 @@
  *     longer than TR_GUARD_NS. The LIFO slot does not count as backlog: its owner runs it next.
  *   - The backlog is judged at each push to the run queue, after each batch from poll or wait, and at each pace sample.
  *   - What a foreign thread pushes wakes a sleeper whenever nobody searches: it cannot know that any worker is awake.
+ *   - Who gets work after a search or a sleep, and leaves neither a searcher nor a guard while others are awake, wakes
+ *     one: what waits behind those others' activations must not depend on how long this one takes.
  *   - Who takes from the common queue and leaves something there wakes one more; so does the last searcher that finds
  *     work while the common queue is not empty.
  * The words that make this safe are in sched/idle.c and sched/inject.c.
@@ -281,7 +283,8 @@ static void end_dryness(struct tr_worker *worker)
     worker->dry = false;
     bool was_last = worker->searching && tr_idle_search_end(&pool->idle);
     worker->searching = false;
-    if (was_last && tr_inject_pending(&pool->inject))
+    if ((was_last && tr_inject_pending(&pool->inject)) ||
+        tr_idle_unguarded(&pool->idle, tr_idle_read(&pool->idle), worker->index))
         tr_worker_wake_one(pool);
     else if (tr_runq_len(&worker->runq) > 0)
         seek_help(worker);

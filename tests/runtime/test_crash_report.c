@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
+#include "tests/support/sanitizer.h"
+
 enum { BANG = 4 };
 
 static unsigned bang_line;
@@ -156,17 +158,7 @@ Test(report, without_backtraces_it_is_short)
 
 /* --- a storm ------------------------------------------------------------------------------------------------------ */
 
-/* ThreadSanitizer forgets to take frames off its own stack when they are left by _longjmp, and ends at 65,536. */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN
-#endif
-#endif
-#if defined(__SANITIZE_THREAD__) || defined(UNDER_TSAN)
-enum { STORM = 10000 };
-#else
-enum { STORM = 100000 };
-#endif
+enum { STORM = UNDER_TSAN ? TSAN_CRASHES_MAX : 100000 };
 
 struct storm {
     unsigned long long crashes, dropped, frames;

@@ -10,12 +10,9 @@
 #include "runtime/context.h"
 #include "runtime/mailbox.h"
 #include "runtime/watch.h"
+#include "tests/support/sanitizer.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SCALE = 10 };
-#else
-enum { SCALE = 1 };
-#endif
+enum { SCALE = SANITIZED ? 10 : 1 };
 
 enum { DOWN, NOTE, STOP, PANIC, END, STEP, LINK, NO_HANDLER };
 enum { EXPECTED = 0, GOT, FAILED, COUNT, LIVES };

@@ -7,22 +7,10 @@
 #include <sys/stat.h>
 
 #include "runtime/hook.h"
+#include "tests/support/sanitizer.h"
 #include "world.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define SLOWER 50
-#elif defined(__SANITIZE_ADDRESS__)
-#define SLOWER 10
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define SLOWER 50
-#elif __has_feature(address_sanitizer)
-#define SLOWER 10
-#endif
-#endif
-#ifndef SLOWER
-#define SLOWER 1
-#endif
+#define SLOWER (UNDER_TSAN ? 50 : UNDER_ASAN ? 10 : 1)
 
 enum { GO, CANCELLED, TICK, DATA, CLOSED, ACCEPTED, DONE, PANIC, ASK, ANSWERED, STOP };
 

@@ -385,6 +385,34 @@ static void wait_for_the_other(struct job *job, struct tr_worker *worker)
     ck_pr_inc_uint(&runs);
 }
 
+/* Leaves two jobs behind itself, of which the first blocks too: whoever comes to help gets stuck in it. */
+static void strand_two(struct job *job, struct tr_worker *worker)
+{
+    uint64_t began = fake_now(NULL);
+    requeue(worker, &job[1]);
+    requeue(worker, &job[2]);
+    await(&stranded_ran, 1);
+    stranded_ns = fake_now(NULL) - began;
+    ck_pr_inc_uint(&runs);
+}
+
+Test(pool, rescues_what_waits_behind_a_long_activation_when_the_first_helper_gets_stuck_too, .timeout = 60)
+{
+    enum { WORKERS = 4, ROUNDS = 20 };
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        runs = stranded_ran = 0;
+        jobs[0] = (struct job){.body = strand_two, .queued = 1};
+        jobs[1] = (struct job){.body = wait_for_the_other};
+        jobs[2] = (struct job){.body = note_that_it_ran};
+        start(WORKERS, SPIN_NS);
+        await_rest(WORKERS);
+        fake_complete(&world.loops[0], &jobs[0].runnable);
+        await(&runs, 2);
+        cr_assert_lt(stranded_ns, BOUND_NS);
+        finish();
+    }
+}
+
 /* In worker 0, between its look at the common queue and its find of a completion: a foreign push arrives, which wakes
  * nobody because worker 0 searches. */
 static void push_and_complete(struct fake_loop *loop)

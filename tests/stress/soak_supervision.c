@@ -26,24 +26,14 @@
 #include <ck_pr.h>
 
 #include "sched/base/rng.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "tests/support/sanitizer.h"
 
 enum { SUPERVISORS = 9, KIDS = 8, NODES = SUPERVISORS * KIDS, WATCHES = 8, CROWD = 3000 };
 enum { STEP, NOTE, ASK, WORK, TIMED, DOWN, LEAF_STEP, END, KINDS, UNKNOWN = 31 };
 enum { WATCH = 1, RESUME, CLOSE }; /* the registrar's, besides DOWN */
 
 #define DEEDS_FULL 10000000u
-#define DEEDS_BRIEF (SANITIZED ? 50000u : 200000u)
+#define DEEDS_BRIEF (UNDER_TSAN ? 20000u : UNDER_ASAN ? 50000u : 200000u) /* one crash in eight deeds */
 #define GROWTH_MAX (4l << 20)
 #define PATIENCE 10000 /* looks, 2 ms each */
 

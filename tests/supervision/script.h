@@ -13,17 +13,7 @@
 
 #include "runtime/cell.h"
 #include "runtime/instance.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "tests/support/sanitizer.h"
 
 /* One step of a script: it runs as a handler of the actor that it was sent to. */
 typedef void step_fn(troupe_ctx *ctx);
