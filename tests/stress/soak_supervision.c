@@ -686,7 +686,8 @@ static int root_started(troupe_ctx *ctx, void *self, const void *args)
 static bool all_are_alive(struct root *root)
 {
     if (root->looks++ == 0)
-        memcpy(root->progress, progress, sizeof progress);
+        for (unsigned i = 0; i < SUPERVISORS; i++)
+            root->progress[i] = ck_pr_load_64(&progress[i]);
     for (unsigned i = 0; i < SUPERVISORS; i++)
         if (ck_pr_load_64(&progress[i]) == root->progress[i]) {
             if (root->looks > PATIENCE)
