@@ -18,8 +18,8 @@
 #define TR_POISON(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
 #define TR_UNPOISON(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
 #else
-#define TR_POISON(memory, size) ((void)(memory), (void)(size))
-#define TR_UNPOISON(memory, size) ((void)(memory), (void)(size))
+#define TR_POISON(memory, size) ((void)(memory), (void)sizeof(size))
+#define TR_UNPOISON(memory, size) ((void)(memory), (void)sizeof(size))
 #endif
 
 #endif

@@ -21,30 +21,40 @@
 #include "sched/base/assert.h"
 
 #define NOINLINE __attribute__((noinline))
-#define CLOCK_EVERY 16u            /* units of the budget between two looks at the clock */
-#define CLOCK_EVERY_ACTIVATIONS 8u /* activations between two looks, for those that are shorter */
-#define EVENT_PAYLOAD_MAX 128      /* bytes of an I/O event's payload */
+#define CLOCK_EVERY 16u       /* units of the budget between two looks at the clock */
+#define EVENT_PAYLOAD_MAX 128 /* bytes of an I/O event's payload */
 
-void tr_actor_enter(troupe_ctx *ctx, const char *handler)
+static inline void enter(troupe_ctx *ctx, const char *handler)
 {
     ctx->handler = handler;
     ctx->guarded = true;
 }
 
+void tr_actor_enter(troupe_ctx *ctx, const char *handler)
+{
+    enter(ctx, handler);
+}
+
 void tr_actor_drop_composed(troupe_ctx *ctx)
 {
-    while (TR_UNLIKELY(ctx->composed != NULL))
+    while (ctx->composed)
         troupe_discard(ctx, ctx->composed);
 }
 
-void tr_actor_leave(troupe_ctx *ctx)
+static inline void leave_callback(troupe_ctx *ctx)
 {
     ctx->handler = NULL;
     ctx->guarded = false;
     ctx->under.ref = NULL;
-    tr_actor_drop_composed(ctx);
+    if (TR_UNLIKELY(ctx->composed != NULL))
+        tr_actor_drop_composed(ctx);
     if (TR_UNLIKELY(ctx->scratch_used))
         tr_owner_rewind_scratch(ctx);
+}
+
+void tr_actor_leave(troupe_ctx *ctx)
+{
+    leave_callback(ctx);
 }
 
 void tr_actor_clean_enter(troupe_ctx *ctx, const char *what)
@@ -94,7 +104,7 @@ static TROUPE_NORETURN void leave(troupe_ctx *ctx, const void *from, troupe_caus
     ctx->panic.frames_count = tr_backtrace_allowed(&ctx->backtraces, ctx->rt->options.backtraces, ctx->now_ns)
                                   ? tr_backtrace(from, ctx->panic.frames, TROUPE_CRASH_FRAMES)
                                   : 0;
-    _longjmp(ctx->jump, 1);
+    TR_JUMP(ctx->jump);
 }
 
 void troupe_panic_at(troupe_ctx *ctx, const char *file, unsigned line, const char *format, ...)
@@ -115,20 +125,20 @@ void tr_actor_panic(troupe_ctx *ctx, troupe_cause cause, int status, const char 
     leave(ctx, __builtin_return_address(0), cause, status);
 }
 
-/* The handler for a message of this kind and size, or NULL with *reason. */
-static const troupe_handler *handler_for(const troupe_behavior *behavior, unsigned kind, size_t size,
-                                         troupe_dead_reason *reason)
+/* The handler for a message of this kind and size, or NULL. */
+static inline const troupe_handler *handler_for(const troupe_behavior *behavior, unsigned kind, size_t size)
 {
-    const troupe_handler *handler = kind < TROUPE_KINDS_MAX ? &behavior->handlers[kind] : NULL;
-    if (TR_UNLIKELY(!handler || !handler->fn)) {
-        *reason = TROUPE_DEAD_UNHANDLED;
+    if (TR_UNLIKELY(kind >= TROUPE_KINDS_MAX))
         return NULL;
-    }
-    if (TR_UNLIKELY(handler->size != size && handler->size != TROUPE_ANY_SIZE)) {
-        *reason = TROUPE_DEAD_BAD_SIZE;
-        return NULL;
-    }
-    return handler;
+    const troupe_handler *handler = &behavior->handlers[kind];
+    bool fits = handler->size == size || handler->size == TROUPE_ANY_SIZE;
+    return TR_LIKELY(handler->fn && fits) ? handler : NULL;
+}
+
+/* Why handler_for found none. */
+static troupe_dead_reason misfit(const troupe_behavior *behavior, unsigned kind)
+{
+    return kind < TROUPE_KINDS_MAX && behavior->handlers[kind].fn ? TROUPE_DEAD_BAD_SIZE : TROUPE_DEAD_UNHANDLED;
 }
 
 static void dead(troupe_ctx *ctx, troupe_msg *msg, troupe_dead_reason reason, int status)
@@ -148,40 +158,48 @@ static void handle_reply(troupe_ctx *ctx, troupe_msg *msg)
         dead(ctx, msg, TROUPE_DEAD_LATE_REPLY, 0);
 }
 
-static void handle(troupe_ctx *ctx, troupe_msg *msg)
+static NOINLINE void unhandled(troupe_ctx *ctx, troupe_msg *msg)
 {
-    struct tr_cell *cell = ctx->cell;
-    if (TR_UNLIKELY(msg->generation != cell->generation)) {
+    const struct tr_cell *cell = ctx->cell;
+    troupe_dead_reason reason = misfit(cell->behavior, msg->kind);
+    tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "unhandled", "%s#%u was sent kind %u with %u bytes, %s",
+                cell->behavior->name, cell->index, msg->kind, msg->size,
+                reason == TROUPE_DEAD_UNHANDLED ? "and has no handler for it" : "and its handler wants another size");
+    dead(ctx, msg, reason, -EOPNOTSUPP);
+}
+
+/* What is not simply for a handler. False: it is for a handler after all. */
+static NOINLINE bool handle_special(troupe_ctx *ctx, troupe_msg *msg)
+{
+    if (msg->generation != ctx->cell->generation)
         dead(ctx, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR, -ESRCH);
+    else if (msg->flags & TR_MSG_REPLY)
+        handle_reply(ctx, msg);
+    else if (msg->flags & TR_MSG_NEWS && !tr_watch_news(ctx, msg))
+        tr_msg_finish(ctx, msg, 0);
+    else
+        return false;
+    return true;
+}
+
+static inline void handle(troupe_ctx *ctx, troupe_msg *msg)
+{
+    const struct tr_cell *cell = ctx->cell;
+    bool plain = msg->generation == cell->generation && !(msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS));
+    if (TR_UNLIKELY(!plain) && handle_special(ctx, msg))
         return;
-    }
-    if (msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS)) {
-        if (msg->flags & TR_MSG_REPLY) {
-            handle_reply(ctx, msg);
-            return;
-        }
-        if (!tr_watch_news(ctx, msg)) {
-            tr_msg_finish(ctx, msg, 0);
-            return;
-        }
-    }
-    troupe_dead_reason reason;
-    const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size, &reason);
+    const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size);
     if (TR_UNLIKELY(!handler)) {
-        tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "unhandled", "%s#%u was sent kind %u with %u bytes, %s",
-                    cell->behavior->name, cell->index, msg->kind, msg->size,
-                    reason == TROUPE_DEAD_UNHANDLED ? "and has no handler for it"
-                                                    : "and its handler wants another size");
-        dead(ctx, msg, reason, -EOPNOTSUPP);
+        unhandled(ctx, msg);
         return;
     }
     ctx->msg = msg;
-    tr_actor_enter(ctx, handler->name);
+    enter(ctx, handler->name);
     handler->fn(ctx, cell->state, msg);
-    tr_actor_leave(ctx);
+    leave_callback(ctx);
     ctx->msg = NULL;
     tr_count(&ctx->stats.messages_handled, 1);
-    if (!(msg->flags & TR_MSG_KEPT))
+    if (TR_LIKELY(!(msg->flags & TR_MSG_KEPT)))
         tr_msg_finish(ctx, msg, -ENODATA);
 }
 
@@ -200,10 +218,9 @@ void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
                              .kind = tr_msg_kind(kind),
                              .flags = TR_MSG_LOCAL};
     memcpy(event.msg.payload, payload, size);
-    troupe_dead_reason reason;
-    const troupe_handler *handler = handler_for(ctx->cell->behavior, kind, size, &reason);
+    const troupe_handler *handler = handler_for(ctx->cell->behavior, kind, size);
     if (!handler) {
-        tr_dead_letter(ctx->rt, ctx, tr_cell_addr(ctx->cell), &event.msg, reason);
+        tr_dead_letter(ctx->rt, ctx, tr_cell_addr(ctx->cell), &event.msg, misfit(ctx->cell->behavior, kind));
         return;
     }
     tr_actor_enter(ctx, handler->name);
@@ -213,71 +230,106 @@ void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
 }
 
 /* Fetches what was pushed; false: nothing. */
-static bool fetch(troupe_ctx *ctx)
+static NOINLINE bool fetch(troupe_ctx *ctx)
 {
     troupe_msg *old_mark;
     unsigned count = tr_mailbox_fetch(ctx->cell, &old_mark);
     if (old_mark)
-        tr_msg_let_go(ctx->rt, ctx, old_mark);
+        tr_msg_end(ctx, old_mark);
     if (count == 0)
         return false;
     tr_count_max(&ctx->stats.mailbox_high_water, count);
     return true;
 }
 
-/* True: the cell is no longer ours. */
-static bool went_idle(troupe_ctx *ctx)
+/* The next message, popped, or NULL. */
+static inline troupe_msg *next_message(troupe_ctx *ctx)
 {
-    troupe_msg *old_mark;
+    troupe_msg *msg = tr_mailbox_pop(ctx->cell), *old_mark;
+    unsigned fetched;
+    if (msg || !(msg = tr_mailbox_next(ctx->cell, &old_mark, &fetched)))
+        return msg;
+    if (old_mark)
+        tr_msg_end(ctx, old_mark);
+    tr_count_max(&ctx->stats.mailbox_high_water, fetched);
+    return msg;
+}
+
+/* Sends what waits in ports; false: the event of a closed stream stopped the actor meanwhile, or ended its hold. */
+static NOINLINE bool flush(troupe_ctx *ctx)
+{
     const struct tr_cell *cell = ctx->cell;
     uint8_t life = cell->life, held = cell->held;
     tr_port_flush_dirty(ctx);
-    if (cell->life != life || cell->held != held)
-        return false; /* the event of a closed stream stopped the actor, or ended its hold */
+    return cell->life == life && cell->held == held;
+}
+
+/* True: the cell is no longer ours. */
+static inline bool went_idle(troupe_ctx *ctx)
+{
+    if (TR_UNLIKELY(ctx->dirty != NULL) && !flush(ctx))
+        return false;
+    troupe_msg *old_mark;
     enum tr_idling idle = tr_mailbox_idle(ctx->cell, &old_mark);
     if (old_mark)
-        tr_msg_let_go(ctx->rt, ctx, old_mark);
+        tr_msg_end(ctx, old_mark);
     return idle == TR_IDLE_GONE;
 }
 
-/* Takes one unit from the budget: a message, a signal, an expired ask, a start. False: there is none, or time is up. */
-static bool budget_take(troupe_ctx *ctx)
+/* The time of an activation is counted from its first look at the clock: most end before. */
+static NOINLINE bool time_left(troupe_ctx *ctx)
 {
-    if (ctx->budget == 0)
-        return false;
-    if (--ctx->budget % CLOCK_EVERY != 0)
-        return true;
     ctx->now_ns = tr_loop_clock();
+    if (ctx->batch_until_ns == TROUPE_FOREVER)
+        ctx->batch_until_ns = ctx->now_ns + ctx->rt->options.batch_ns;
     return ctx->now_ns < ctx->batch_until_ns;
 }
 
+/* Takes one unit from the budget: a message, a signal, an expired ask, a start. False: there is none, or time is up. */
+static inline bool budget_take(troupe_ctx *ctx)
+{
+    if (TR_UNLIKELY(ctx->budget == 0))
+        return false;
+    return TR_LIKELY(--ctx->budget % CLOCK_EVERY != 0) || time_left(ctx);
+}
+
 /* The cell is no longer ours afterwards. */
-static void hand_back(troupe_ctx *ctx)
+static NOINLINE void hand_back(troupe_ctx *ctx)
 {
     tr_port_flush_dirty(ctx);
     tr_worker_requeue(ctx->worker, &ctx->cell->runnable);
 }
 
 /* True: the budget is used up and the cell was handed back to the pool. */
-static bool budget_spent(troupe_ctx *ctx)
+static inline bool budget_spent(troupe_ctx *ctx)
 {
-    if (budget_take(ctx))
+    if (TR_LIKELY(budget_take(ctx)))
         return false;
     hand_back(ctx);
     return true;
 }
 
-static bool wants_messages(const struct tr_cell *cell)
+static inline bool wants_messages(const struct tr_cell *cell)
 {
     return TR_LIKELY(!tr_mailbox_has_control(cell) && cell->life == TR_LIFE_RUNNING && !cell->held);
 }
 
+/* Of an actor that holds its mailbox. As run_messages. */
+static NOINLINE bool run_held(troupe_ctx *ctx)
+{
+    if (fetch(ctx))
+        return budget_spent(ctx); /* a flood into a held mailbox must not hold the worker, too */
+    return went_idle(ctx);
+}
+
 /* Handles user messages until something else wants attention. True: the cell is no longer ours. */
-static bool run_messages(troupe_ctx *ctx)
+static inline bool run_messages(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     bool expired = false;
-    if (TR_UNLIKELY(cell->incarnation && cell->incarnation->asks_due && !cell->held)) {
+    if (TR_UNLIKELY(cell->held))
+        return run_held(ctx);
+    if (TR_UNLIKELY(cell->incarnation && cell->incarnation->asks_due)) {
         if (budget_spent(ctx))
             return true;
         expired = tr_ask_expire_one(ctx); /* one, then messages: asks that expire at once must not starve them */
@@ -285,14 +337,14 @@ static bool run_messages(troupe_ctx *ctx)
             return false;
     }
     do {
-        troupe_msg *msg = cell->held ? NULL : cell->fifo_head;
-        if (!msg && fetch(ctx))
-            return cell->held && budget_spent(ctx); /* a flood into a held mailbox must not hold the worker, too */
+        troupe_msg *msg = next_message(ctx);
         if (!msg)
             return !expired && went_idle(ctx);
-        if (budget_spent(ctx))
+        if (TR_UNLIKELY(!budget_take(ctx))) {
+            tr_mailbox_put_back(cell, msg);
+            hand_back(ctx);
             return true;
-        tr_mailbox_pop(cell);
+        }
         handle(ctx, msg);
     } while (wants_messages(cell));
     return false;
@@ -300,7 +352,7 @@ static bool run_messages(troupe_ctx *ctx)
 
 /* All control that is there. True: that took the whole budget, and the cell was handed back. A flood of signals must
  * not starve the mailbox, so one message was handled then. */
-static bool run_control(troupe_ctx *ctx)
+static NOINLINE bool run_control(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     while (tr_supervise_control(ctx)) {
@@ -319,7 +371,7 @@ static bool run_control(troupe_ctx *ctx)
 static NOINLINE void loop(troupe_ctx *ctx)
 {
     for (;;) {
-        if (run_control(ctx))
+        if (TR_UNLIKELY(tr_mailbox_has_control(ctx->cell) || ctx->cell->signals) && run_control(ctx))
             return;
         if (TR_LIKELY(ctx->cell->life == TR_LIFE_RUNNING)) {
             if (run_messages(ctx))
@@ -348,10 +400,10 @@ static NOINLINE void loop(troupe_ctx *ctx)
 }
 
 /* The boundary of user code: 0 the activation is over, 1 it panicked. Kept apart from loop: with the loop inlined
- * beside _setjmp the compiler must keep every local in memory. */
+ * beside the landing the compiler must keep every local in memory. */
 static NOINLINE int guard(troupe_ctx *ctx)
 {
-    if (_setjmp(ctx->jump))
+    if (TR_LAND(ctx->jump))
         return 1;
     ctx->boundary = __builtin_frame_address(0);
     loop(ctx);
@@ -363,13 +415,12 @@ void tr_actor_run(struct tr_worker *worker, struct tr_runnable *runnable)
     troupe_ctx *ctx = tr_worker_user(worker);
     ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
     ctx->budget = ctx->rt->options.batch;
-    if (ctx->activations++ % CLOCK_EVERY_ACTIVATIONS == 0)
-        ctx->now_ns = tr_loop_clock();
-    ctx->batch_until_ns = ctx->now_ns + ctx->rt->options.batch_ns;
-    while (guard(ctx)) {
+    ctx->batch_until_ns = TROUPE_FOREVER;
+    while (TR_UNLIKELY(guard(ctx))) {
         ctx->guarded = false;
         tr_supervise_crash(ctx);
     }
-    TR_ASSERT(!ctx->guarded && !ctx->dirty && !ctx->composed && !ctx->msg && !ctx->event_op && !ctx->event_request);
+    TR_ASSERT(!ctx->guarded && !((uintptr_t)ctx->dirty | (uintptr_t)ctx->composed | (uintptr_t)ctx->msg |
+                                 (uintptr_t)ctx->event_op | (uintptr_t)ctx->event_request));
     ctx->cell = NULL;
 }

@@ -13,6 +13,7 @@
 #include "runtime/lifecycle.h"
 #include "runtime/message.h"
 #include "runtime/signal.h"
+#include "sched/base/assert.h"
 #include "sched/base/cacheline.h"
 #include "sched/base/list.h"
 #include "sched/pool.h"
@@ -49,8 +50,16 @@ struct tr_cell {
     /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest
      * is written before the address is published and constant from then on, so it costs the senders nothing. */
     void *head;
-    uint32_t generation;
-    uint32_t index;
+    union {
+        uint64_t name; /* both: the bits of the actor's address */
+        struct {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            uint32_t index, generation;
+#else
+            uint32_t generation, index;
+#endif
+        };
+    };
     const troupe_behavior *behavior;
     struct tr_cell *parent;           /* NULL for the root. Valid as long as this cell is not freed: parents end last */
     const troupe_supervision *policy; /* the behavior's, or a copy behind the arguments */
@@ -136,7 +145,7 @@ void tr_cell_put(struct tr_cell_table *table, struct tr_slot_cache *cache, struc
 
 static inline troupe_addr tr_cell_addr(const struct tr_cell *cell)
 {
-    return (troupe_addr){(uint64_t)cell->generation << 32 | cell->index};
+    return (troupe_addr){cell->name};
 }
 
 /* The same for the parent of the actor, which may have ended by now, or end at this moment: until the parent has been
@@ -162,10 +171,10 @@ static inline uint32_t tr_addr_generation(troupe_addr addr)
 static inline struct tr_cell *tr_cell_find(const struct tr_cell_table *table, troupe_addr addr)
 {
     uint32_t index = (uint32_t)addr.bits;
-    if (index >= table->limit || tr_addr_generation(addr) == 0)
+    if (TR_UNLIKELY(index >= table->limit))
         return NULL;
     struct tr_cell *chunk = ck_pr_load_ptr(&table->chunks[index / TR_CELLS_PER_CHUNK]);
-    return chunk ? &chunk[index % TR_CELLS_PER_CHUNK] : NULL;
+    return TR_LIKELY(chunk) ? &chunk[index % TR_CELLS_PER_CHUNK] : NULL;
 }
 
 #endif

@@ -4,8 +4,6 @@
 #ifndef TR_RUNTIME_CONTEXT_H
 #define TR_RUNTIME_CONTEXT_H
 
-#include <setjmp.h>
-
 #include <ck_stack.h>
 
 #include "runtime/arena.h"
@@ -13,6 +11,8 @@
 #include "runtime/cell.h"
 #include "runtime/fault.h"
 #include "runtime/instance.h"
+#include "runtime/jump.h"
+#include "runtime/send.h"
 #include "runtime/slab.h"
 #include "runtime/stats.h"
 
@@ -43,16 +43,15 @@ struct troupe_ctx {
     struct tr_file_request *event_request; /* the same for a file's result */
     int accepted_fd;                       /* of the accepted event being handled; -1: taken, or none */
     unsigned budget;                       /* units left in this activation: see budget_take in actor.c */
-    unsigned activations;
-    uint64_t batch_until_ns;
-    bool guarded;         /* a callback of the actor runs: it may panic */
-    troupe_token under;   /* what it begins is begun under this: troupe_under; ref NULL: no token */
-    bool scratch_used;    /* scratch is rewound when the callback returns */
+    uint64_t batch_until_ns;               /* TROUPE_FOREVER until the first look at the clock */
+    bool guarded;                          /* a callback of the actor runs: it may panic */
+    troupe_token under;                    /* what it begins is begun under this: troupe_under; ref NULL: no token */
+    bool scratch_used;                     /* scratch is rewound when the callback returns */
     const char *cleaning; /* what is being released or dropped: a panic in that is no crash. NULL: nothing is */
     struct tr_arena scratch;
-    uint64_t owned; /* how many resources were ever owned by way of this context: see holdings.h */
-    uint64_t now_ns;
-    jmp_buf jump;
+    uint64_t owned;  /* how many resources were ever owned by way of this context: see holdings.h */
+    uint64_t now_ns; /* the clock when it was last read: by the loop, or by an activation that lasts */
+    tr_jump jump;
     void *boundary; /* the frame of guard() in actor.c, to which jump leads; NULL: there is none yet */
     struct tr_fault fault;
     struct tr_fault_site fault_site;
@@ -86,6 +85,38 @@ static inline void tr_ctx_free(troupe_ctx *ctx, enum tr_class class, void *block
 static inline void tr_ctx_wake(struct troupe_runtime *rt, struct tr_cell *cell)
 {
     tr_pool_schedule(rt->pool, &cell->runnable);
+}
+
+/* As tr_msg_let_go on ctx's worker. */
+static inline void tr_msg_end(troupe_ctx *ctx, troupe_msg *msg)
+{
+    if (TR_LIKELY(!(msg->flags & TR_MSG_ASK)))
+        tr_msg_put(&ctx->rt->slab, &ctx->cache, msg);
+    else
+        tr_msg_let_go(ctx->rt, ctx, msg);
+}
+
+/* The running actor is done with msg. If it is an ask that nobody answered, its asker is told status; its block becomes
+ * that answer, so this needs no memory. If it is the mailbox's mark, all this waits until it is no longer. */
+static inline void tr_msg_finish(troupe_ctx *ctx, troupe_msg *msg, int status)
+{
+    if (TR_UNLIKELY(msg->flags & TR_MSG_ASK))
+        msg->outcome = status;
+    if (msg == ctx->cell->mark)
+        msg->flags |= TR_MSG_HANDLED;
+    else
+        tr_msg_end(ctx, msg);
+}
+
+/* A message block for the worker of ctx, with kind and size; see tr_msg_take_small on what is not initialised. */
+static inline troupe_msg *tr_ctx_take_msg(troupe_ctx *ctx, unsigned kind, size_t size)
+{
+    if (TR_LIKELY(size <= TR_MSG_SMALL_MAX))
+        return tr_msg_take_small(&ctx->rt->slab, &ctx->cache, size, kind);
+    troupe_msg *msg = tr_msg_alloc(&ctx->rt->slab, &ctx->cache, size);
+    if (msg)
+        msg->kind = tr_msg_kind(kind);
+    return msg;
 }
 
 #endif

@@ -34,7 +34,7 @@
  *            stack pointer into the saved sp, and returns.
  *   kernel   restores the signal mask and goes on at the landing, as if the boundary had called it.
  *   landing  on the worker's own stack, everything above the boundary is abandoned. It may call what it likes: no
- *            frame that was left held a lock of ours or of libc's. It leaves by _longjmp, as a panic does.
+ *            frame that was left held a lock of ours or of libc's. It leaves by TR_JUMP, as a panic does.
  *
  * The handlers are process-wide, and so are `recoveries`, `recent` and `reports`: words that several workers'
  * handlers move at once, each by one atomic read-modify-write that carries no other data, so no order between them
@@ -100,7 +100,7 @@ static TR_NO_SANITIZE __attribute__((noreturn)) void land(void)
     ctx->panic.status = 0;
     ctx->panic.cause = TROUPE_CAUSE_FAULT;
     tr_count(&ctx->stats.faults_recovered, 1);
-    _longjmp(ctx->jump, 1);
+    TR_JUMP(ctx->jump);
 }
 
 /* --- the handler: facts ------------------------------------------------------------------------------------------ */

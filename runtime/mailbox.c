@@ -82,13 +82,6 @@ uint64_t tr_mailbox_take_bits(struct tr_cell *cell)
     return (uint32_t)old;
 }
 
-/* A mark that the head no longer names goes back to its finisher if it is handled; otherwise it is still in the FIFO or
- * kept, and is finished there, being no mark any more. */
-static troupe_msg *mark_let_go(troupe_msg *mark)
-{
-    return mark && (mark->flags & TR_MSG_HANDLED) ? mark : NULL;
-}
-
 /* Walks top..mark, appends it to the FIFO in the order sent. Returns how many. */
 static unsigned append_until_mark(struct tr_cell *cell, troupe_msg *top)
 {
@@ -101,7 +94,7 @@ static unsigned append_until_mark(struct tr_cell *cell, troupe_msg *top)
         msg = next;
         count++;
     }
-    if (cell->fifo_tail)
+    if (cell->fifo_head)
         cell->fifo_tail->next = list;
     else
         cell->fifo_head = list;
@@ -117,32 +110,9 @@ unsigned tr_mailbox_fetch(struct tr_cell *cell, troupe_msg **old_mark)
         return 0;
     ck_pr_fence_acquire();
     unsigned count = append_until_mark(cell, top);
-    *old_mark = mark_let_go(cell->mark);
+    *old_mark = tr_mailbox_mark_let_go(cell->mark);
     cell->mark = top;
     return count;
-}
-
-enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark)
-{
-    *old_mark = NULL;
-    if (tr_mailbox_has_control(cell))
-        return TR_IDLE_BUSY;
-    troupe_msg *mark = cell->mark;
-    troupe_msg *handled = mark_let_go(mark); /* read now: after the CAS another worker may handle and free the mark */
-    cell->mark = NULL;
-    ck_pr_fence_release();
-    if (!ck_pr_cas_ptr(&cell->head, mark, TR_HEAD_IDLE)) {
-        cell->mark = mark;
-        return TR_IDLE_BUSY;
-    }
-    *old_mark = handled;
-    ck_pr_fence_atomic_load();
-    if (!tr_mailbox_has_control(cell))
-        return TR_IDLE_GONE;
-    if (!ck_pr_cas_ptr(&cell->head, TR_HEAD_IDLE, NULL))
-        return TR_IDLE_GONE;
-    ck_pr_fence_acquire();
-    return TR_IDLE_BUSY;
 }
 
 struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark)
@@ -157,7 +127,7 @@ struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark)
     TR_ASSERT(top != TR_HEAD_IDLE && top != TR_HEAD_CLOSED);
     if (top != cell->mark)
         append_until_mark(cell, top);
-    *old_mark = mark_let_go(cell->mark);
+    *old_mark = tr_mailbox_mark_let_go(cell->mark);
     cell->mark = NULL;
     return signals_reverse(newest);
 }

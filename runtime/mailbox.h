@@ -8,6 +8,7 @@
 #include "runtime/cell.h"
 #include "runtime/message.h"
 #include "runtime/signal.h"
+#include "sched/base/assert.h"
 
 /* USER LANE. One word, cell->head: a tagged stack with lazy detach (the push is Treiber's, the retained mark is ours).
  * Its states:
@@ -95,15 +96,39 @@ uint64_t tr_mailbox_take_bits(struct tr_cell *cell);
  * named by the head: the caller finishes it. */
 unsigned tr_mailbox_fetch(struct tr_cell *cell, troupe_msg **old_mark);
 
+/* The oldest that was fetched, or NULL. fifo_tail means nothing while the FIFO is empty. */
 static inline troupe_msg *tr_mailbox_pop(struct tr_cell *cell)
 {
     troupe_msg *msg = cell->fifo_head;
-    if (msg) {
+    if (msg)
         cell->fifo_head = msg->next;
-        if (!cell->fifo_head)
-            cell->fifo_tail = NULL;
-    }
     return msg;
+}
+
+/* A mark that the head no longer names goes back to its finisher if it is handled; otherwise it is still in the FIFO or
+ * kept, and is finished there, being no mark any more. */
+static inline troupe_msg *tr_mailbox_mark_let_go(troupe_msg *mark)
+{
+    return mark && (mark->flags & TR_MSG_HANDLED) ? mark : NULL;
+}
+
+/* The next message to handle, popped, or NULL: as tr_mailbox_fetch and tr_mailbox_pop for an empty FIFO. A single new
+ * message does not travel through the FIFO. *fetched: how many were pushed. */
+static inline troupe_msg *tr_mailbox_next(struct tr_cell *cell, troupe_msg **old_mark, unsigned *fetched)
+{
+    *old_mark = NULL;
+    troupe_msg *top = ck_pr_load_ptr(&cell->head), *mark = cell->mark;
+    if (top == mark)
+        return NULL;
+    ck_pr_fence_acquire(); /* F */
+    if (TR_UNLIKELY(top->next != mark)) {
+        *fetched = tr_mailbox_fetch(cell, old_mark);
+        return tr_mailbox_pop(cell);
+    }
+    *fetched = 1;
+    *old_mark = tr_mailbox_mark_let_go(mark);
+    cell->mark = top;
+    return top;
 }
 
 enum tr_idling {
@@ -111,15 +136,32 @@ enum tr_idling {
     TR_IDLE_GONE, /* the cell is idle, or woken by somebody else: the caller must not touch it any more */
 };
 /* Tries to go idle. *old_mark as in fetch, valid in both cases. */
-enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark);
+static inline enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark)
+{
+    troupe_msg *mark = cell->mark;
+    troupe_msg *handled = tr_mailbox_mark_let_go(mark); /* now: after the CAS another worker may handle and free it */
+    *old_mark = NULL;
+    cell->mark = NULL;
+    ck_pr_fence_release();
+    if (!ck_pr_cas_ptr(&cell->head, mark, TR_HEAD_IDLE)) {
+        cell->mark = mark;
+        return TR_IDLE_BUSY;
+    }
+    *old_mark = handled;
+    ck_pr_fence_atomic_load();
+    if (TR_LIKELY(!tr_mailbox_has_control(cell)) || !ck_pr_cas_ptr(&cell->head, TR_HEAD_IDLE, NULL))
+        return TR_IDLE_GONE;
+    ck_pr_fence_acquire();
+    return TR_IDLE_BUSY;
+}
 
 /* A message that was popped last goes back to the front. */
 static inline void tr_mailbox_put_back(struct tr_cell *cell, troupe_msg *msg)
 {
+    if (!cell->fifo_head)
+        cell->fifo_tail = msg;
     msg->next = cell->fifo_head;
     cell->fifo_head = msg;
-    if (!cell->fifo_tail)
-        cell->fifo_tail = msg;
 }
 
 /* Closes both lanes and starts the slot's next generation. The user messages that were never handled stay in the FIFO,

@@ -46,8 +46,35 @@ static inline uint16_t tr_msg_kind(unsigned kind)
     return (uint16_t)(kind < UINT16_MAX ? kind : UINT16_MAX);
 }
 
+#define TR_MSG_SMALL_MAX ((size_t)(64 - sizeof(struct troupe_msg))) /* payload bytes in the smallest class */
+
 /* NULL: out of memory, or size > TROUPE_PAYLOAD_MAX. All envelope fields but size and class are zero. */
 troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size);
 void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg);
+
+/* A message with a small payload, for a worker. What only asks and replies use (ask, ask_generation) is not
+ * initialised. */
+static inline troupe_msg *tr_msg_take_small(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size,
+                                            unsigned kind)
+{
+    troupe_msg *msg = (troupe_msg *)tr_slab_take(slab, cache, TR_CLASS_64);
+    if (TR_UNLIKELY(!msg))
+        return NULL;
+    msg->prev = NULL;
+    msg->size = (uint32_t)size;
+    msg->kind = tr_msg_kind(kind);
+    msg->flags = 0;
+    msg->class = TR_CLASS_64;
+    return msg;
+}
+
+/* For a worker. */
+static inline void tr_msg_put(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg)
+{
+    if (TR_LIKELY(msg->class == TR_CLASS_64))
+        tr_slab_put(slab, cache, TR_CLASS_64, msg);
+    else
+        tr_msg_free(slab, cache, msg);
+}
 
 #endif

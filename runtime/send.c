@@ -31,37 +31,29 @@ static void list_remove(troupe_msg **first, troupe_msg *msg)
     msg->next = msg->prev = NULL;
 }
 
-static struct tr_slab_cache *cache_of(troupe_ctx *ctx)
+/* A word is what most messages carry, and a call of memcpy would cost as much as all the rest. */
+static inline void copy_payload(unsigned char *to, const void *payload, size_t size)
 {
-    return ctx ? &ctx->cache : NULL;
+    if (size == sizeof(uint64_t))
+        memcpy(to, payload, sizeof(uint64_t));
+    else if (size)
+        memcpy(to, payload, size);
 }
 
 int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t size, troupe_msg **out)
 {
-    if (size > TROUPE_PAYLOAD_MAX)
-        return -EMSGSIZE;
-    troupe_msg *msg = tr_msg_alloc(&ctx->rt->slab, &ctx->cache, size);
-    if (!msg)
-        return -ENOMEM;
-    msg->kind = tr_msg_kind(kind);
-    if (size)
-        memcpy(msg->payload, payload, size);
+    troupe_msg *msg = tr_ctx_take_msg(ctx, kind, size);
+    if (TR_UNLIKELY(!msg))
+        return size > TROUPE_PAYLOAD_MAX ? -EMSGSIZE : -ENOMEM;
+    copy_payload(msg->payload, payload, size);
     *out = msg;
     return 0;
 }
 
-int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+/* The receiver is gone. */
+static __attribute__((noinline, cold)) int refuse(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to,
+                                                  troupe_msg *msg)
 {
-    struct tr_cell *cell = tr_cell_find(&rt->cells, to);
-    uint32_t generation = tr_addr_generation(to);
-    if (TR_LIKELY(cell && ck_pr_load_32(&cell->generation) == generation)) {
-        msg->generation = generation;
-        enum tr_push push = tr_mailbox_push(cell, msg);
-        if (push == TR_PUSH_WAKE)
-            tr_ctx_wake(rt, cell);
-        if (TR_LIKELY(push != TR_PUSH_CLOSED))
-            return 0;
-    }
     tr_dead_letter(rt, ctx, to, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR);
     if (msg->flags & TR_MSG_ASK)
         msg->outcome = -ESRCH;
@@ -69,17 +61,53 @@ int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_m
     return -ESRCH;
 }
 
+/* Into the mailbox; TR_PUSH_CLOSED: the receiver is gone, or never was. */
+static inline enum tr_push push(const struct tr_cell_table *cells, troupe_addr to, troupe_msg *msg,
+                                struct tr_cell **receiver)
+{
+    struct tr_cell *cell = *receiver = tr_cell_find(cells, to);
+    uint32_t generation = tr_addr_generation(to);
+    if (TR_UNLIKELY(!cell || ck_pr_load_32(&cell->generation) != generation))
+        return TR_PUSH_CLOSED;
+    msg->generation = generation;
+    return tr_mailbox_push(cell, msg);
+}
+
+/* The caller's thread is the worker of ctx. */
+static inline int post_here(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    struct tr_cell *receiver;
+    enum tr_push pushed = push(&ctx->rt->cells, to, msg, &receiver);
+    if (pushed == TR_PUSH_WAKE)
+        tr_worker_schedule(ctx->worker, &receiver->runnable);
+    return TR_LIKELY(pushed != TR_PUSH_CLOSED) ? 0 : refuse(ctx->rt, ctx, to, msg);
+}
+
+int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    if (ctx)
+        return post_here(ctx, to, msg);
+    struct tr_cell *receiver;
+    enum tr_push pushed = push(&rt->cells, to, msg, &receiver);
+    if (pushed == TR_PUSH_WAKE)
+        tr_ctx_wake(rt, receiver);
+    return pushed != TR_PUSH_CLOSED ? 0 : refuse(rt, NULL, to, msg);
+}
+
 int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
 {
     msg->sender = tr_cell_addr(ctx->cell);
-    return tr_post(ctx->rt, ctx, to, msg);
+    return post_here(ctx, to, msg);
 }
 
 int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
-    troupe_msg *msg;
-    int status = tr_send_build(ctx, kind, payload, size, &msg);
-    return TR_UNLIKELY(status < 0) ? status : tr_send(ctx, to, msg);
+    troupe_msg *msg = tr_ctx_take_msg(ctx, kind, size);
+    if (TR_UNLIKELY(!msg))
+        return size > TROUPE_PAYLOAD_MAX ? -EMSGSIZE : -ENOMEM;
+    copy_payload(msg->payload, payload, size);
+    msg->sender = tr_cell_addr(ctx->cell);
+    return post_here(ctx, to, msg);
 }
 
 troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size)
@@ -111,20 +139,13 @@ void troupe_discard(troupe_ctx *ctx, troupe_msg *msg)
     tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
 }
 
-void tr_msg_finish(troupe_ctx *ctx, troupe_msg *msg, int status)
-{
-    if (msg->flags & TR_MSG_ASK)
-        msg->outcome = status;
-    if (msg == ctx->cell->mark)
-        msg->flags |= TR_MSG_HANDLED;
-    else
-        tr_msg_let_go(ctx->rt, ctx, msg);
-}
-
 void tr_msg_let_go(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_msg *msg)
 {
     if (!(msg->flags & TR_MSG_ASK)) {
-        tr_msg_free(&rt->slab, cache_of(ctx), msg);
+        if (TR_LIKELY(ctx != NULL))
+            tr_msg_put(&rt->slab, &ctx->cache, msg);
+        else
+            tr_msg_free(&rt->slab, NULL, msg);
         return;
     }
     msg->flags = TR_MSG_REPLY | TR_MSG_STATUS;

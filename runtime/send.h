@@ -21,10 +21,7 @@ int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_m
 /* The same from the running actor. */
 int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
 
-/* The running actor is done with msg. If it is an ask that nobody answered, its asker is told status; its block becomes
- * that answer, so this needs no memory. If it is the mailbox's mark, all this waits until it is no longer. */
-void tr_msg_finish(troupe_ctx *ctx, troupe_msg *msg, int status);
-/* The same for a message that no mailbox names. */
+/* The end of a message that no mailbox names: see tr_msg_finish in context.h. */
 void tr_msg_let_go(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_msg *msg);
 
 #endif

@@ -11,6 +11,8 @@
 
 #include <ck_spinlock.h>
 
+#include "io/poison.h"
+#include "sched/base/assert.h"
 #include "sched/base/cacheline.h"
 
 /* The message classes come first, in order of size. The record classes are type-stable: a freed record of such a class
@@ -84,5 +86,33 @@ enum tr_class tr_class_for(size_t size);
  * class's fields behind struct tr_block keep what they held when the record was freed (zero when new). */
 void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class);
 void tr_slab_free(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory);
+
+/* The same two for a worker, with the usual case inline: the loaded magazine is neither empty nor full. */
+static inline void *tr_slab_take(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
+{
+    struct tr_magazine *loaded = &cache->classes[class].loaded;
+    struct tr_block *block = loaded->head;
+    if (TR_UNLIKELY(loaded->count == 0))
+        return tr_slab_alloc(slab, cache, class);
+    TR_UNPOISON(block, tr_class_size(class));
+    loaded->head = block->next;
+    loaded->count--;
+    return block;
+}
+
+static inline void tr_slab_put(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)
+{
+    struct tr_magazine *loaded = &cache->classes[class].loaded;
+    if (TR_UNLIKELY(loaded->count == TR_MAGAZINE)) {
+        tr_slab_free(slab, cache, class, memory);
+        return;
+    }
+    struct tr_block *block = memory;
+    block->next = loaded->head;
+    loaded->head = block;
+    loaded->count++;
+    if (class <= TR_CLASS_MESSAGE_MAX)
+        TR_POISON(block, tr_class_size(class));
+}
 
 #endif

@@ -5,7 +5,7 @@
 
 #define FIRST_GUESS_NS 1000
 #define SAMPLE_MAX_NS 1000000 /* a longer activation says "long" just as well, and is forgotten sooner */
-#define SAMPLE_EVERY_NS 4096  /* a clock reading costs about 26 ns */
+#define SAMPLE_EVERY_NS 65536 /* a clock reading costs about 26 ns */
 #define RUNS_MAX 16           /* so that one sample cannot hide many activations that became long */
 
 static unsigned runs_until_due(uint64_t cost_ns)

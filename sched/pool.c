@@ -239,7 +239,7 @@ void tr_pool_stats(const struct tr_pool *pool, unsigned index, struct tr_worker_
     TR_ASSERT(index < pool->options.workers);
     const struct tr_worker_stats *stats = &pool->workers[index].stats;
     *out = (struct tr_worker_stats){
-        .runs = ck_pr_load_64(&stats->runs),
+        .runs = ck_pr_load_64(&pool->workers[index].tick),
         .steals = ck_pr_load_64(&stats->steals),
         .parks = ck_pr_load_64(&stats->parks),
         .wakes = ck_pr_load_64(&stats->wakes),

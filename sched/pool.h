@@ -59,6 +59,8 @@ void tr_pool_destroy(struct tr_pool *pool);
  * Order: release; the run of r sees all that the caller wrote before. Any thread; a foreign one keeps the pool from
  * being destroyed until the call returns, which may be after r has run. */
 void tr_pool_schedule(struct tr_pool *pool, struct tr_runnable *r);
+/* The same for a caller that knows the worker it is. */
+void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r);
 /* As schedule, but to the tail of the worker's run queue: for a runnable that used up its budget, and for completions
  * (they come in batches and none deserves to run first). Worker thread of this pool only. */
 void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);

@@ -349,7 +349,6 @@ static void run(struct tr_worker *worker, struct tr_runnable *r)
     if (worker->dry)
         end_dryness(worker);
     tr_count(&worker->tick, 1);
-    tr_count(&worker->stats.runs, 1);
     pool->options.run(pool->options.arg, worker, r);
     if (tr_pace_count(&worker->pace)) {
         tr_pace_sample(&worker->pace, now(worker));

@@ -67,8 +67,6 @@ void tr_worker_check(const struct tr_worker *worker);
 void tr_worker_enter(struct tr_worker *worker);
 /* Runs until the pool stops. Returns when no thread can call this worker's wake any more. Owner. */
 void tr_worker_loop(struct tr_worker *worker);
-/* The owner's half of tr_pool_schedule. */
-void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r);
 /* Claims a sleeper and pays its token; false if none was to be had. Any thread. */
 bool tr_worker_wake_one(struct tr_pool *pool);
 /* Claims and wakes all sleepers. Any thread. */

