@@ -228,6 +228,28 @@ unsigned tr_pool_workers(const struct tr_pool *pool)
     return pool->options.workers;
 }
 
+unsigned tr_pool_threads(const struct tr_pool *pool)
+{
+    return pool->options.workers + pool->options.spares;
+}
+
+uint64_t tr_pool_tick(const struct tr_pool *pool, unsigned index)
+{
+    TR_ASSERT(index < tr_pool_threads(pool));
+    return ck_pr_load_64(&pool->workers[index].tick);
+}
+
+bool tr_pool_spare_start(struct tr_pool *pool)
+{
+    (void)pool;
+    return false;
+}
+
+void tr_pool_spare_stop(struct tr_pool *pool)
+{
+    (void)pool;
+}
+
 struct tr_worker *tr_pool_worker(const struct tr_pool *pool, unsigned index)
 {
     TR_ASSERT(index < pool->options.workers);

@@ -32,7 +32,9 @@ struct tr_worker_stats {
 };
 
 struct tr_pool_options {
-    unsigned workers; /* 1..TR_WORKERS_MAX */
+    unsigned workers; /* at least 1; with the spares at most TR_WORKERS_MAX */
+    unsigned spares;  /* workers that sit out until tr_pool_spare_start; their indices follow the others' */
+    bool pin;         /* worker i runs on the i-th CPU that the starting thread may use, round and round */
     uint64_t spin_ns; /* how long an idle worker searches at most before it sleeps; 0: it looks once. It adapts:
                        * an eighth of this where work comes seldom */
     const char *name; /* thread name prefix: "troupe" gives troupe/w0 */
@@ -65,6 +67,16 @@ void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r);
  * (they come in batches and none deserves to run first). Worker thread of this pool only. */
 void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);
 
+/* A spare is a worker, attached and with I/O of its own from the start, that takes no work until it is called: for the
+ * time that another one is stuck in an activation. Idle it makes no wake-ups. */
+/* Calls one spare in: from now on it searches, steals and is woken as any worker. False: none is left, or the pool is
+ * stopping or was not started. Does not allocate or wait. Any thread that keeps the pool from being destroyed. */
+bool tr_pool_spare_start(struct tr_pool *pool);
+/* Sends one of those in out again, once for each start that was true: after its current activation it hands what
+ * waits in its queues to the others and sits out. What it has begun in its own I/O still completes there: it runs the
+ * actors that these completions wake, and nothing else. Returns at once. Any thread, as above. */
+void tr_pool_spare_stop(struct tr_pool *pool);
+
 /* The worker that the calling thread is, or NULL on a foreign thread. */
 struct tr_worker *tr_worker_self(void);
 struct tr_pool *tr_worker_pool(const struct tr_worker *worker);
@@ -76,7 +88,12 @@ void tr_worker_set_user(struct tr_worker *worker, void *user);
 void *tr_worker_user(const struct tr_worker *worker);
 
 unsigned tr_pool_workers(const struct tr_pool *pool);
+/* Workers and spares: indices below it are valid for what follows. */
+unsigned tr_pool_threads(const struct tr_pool *pool);
 struct tr_worker *tr_pool_worker(const struct tr_pool *pool, unsigned index);
+/* Activations that worker index has begun, ever: one that stands still while the worker is not asleep is a long one.
+ * Any thread. */
+uint64_t tr_pool_tick(const struct tr_pool *pool, unsigned index);
 /* Copies the counters of worker index; any thread. */
 void tr_pool_stats(const struct tr_pool *pool, unsigned index, struct tr_worker_stats *out);
 

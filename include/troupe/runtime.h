@@ -27,7 +27,9 @@ typedef struct troupe_dead_letter {
 
 /* Zero means the default everywhere: start from `troupe_options options = {0}`. Copied by troupe_runtime_start. */
 typedef struct troupe_options {
-    unsigned workers; /* threads, at most TROUPE_WORKERS_MAX; default: the CPUs this process may use */
+    unsigned workers; /* threads, with the spare ones at most TROUPE_WORKERS_MAX; default: the CPUs this process may use */
+    /* More threads that sit out until the watchdog finds a worker stuck in a handler, and then do its part; default 0. */
+    unsigned spare_workers;
     const char *name; /* thread name prefix, cut at 7 bytes; default "troupe": threads troupe/w0, troupe/w1, ... */
     /* Actors alive at once; up to 64 per worker more may be had. Default 1,048,576; with those at most 2^30. */
     unsigned actors_max;
