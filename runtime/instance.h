@@ -24,7 +24,9 @@ struct troupe_runtime {
     struct tr_pool *pool;
     struct tr_io *io;
     struct tr_hooks hooks; /* io's, which the wrapped hooks call */
-    troupe_ctx **contexts; /* one per worker */
+    troupe_ctx **contexts; /* one per worker, spare ones included: `threads` of them */
+    unsigned threads;
+    unsigned cpus; /* how many threads can run at once, as tr_cpus_usable says */
     struct tr_slab slab;
     struct tr_cell_table cells;
     struct tr_tokens tokens;

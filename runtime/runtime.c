@@ -4,7 +4,6 @@
 #include <troupe/runtime.h>
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,6 +23,7 @@
 #include "runtime/stop.h"
 #include "runtime/sweep.h"
 #include "sched/base/assert.h"
+#include "sched/cpus.h"
 
 /* --- hooks: io's, with the reaping of cancelled alarms before each look at the wheel --- */
 
@@ -127,20 +127,18 @@ _Static_assert(TROUPE_WORKERS_MAX == TR_WORKERS_MAX, "the header promises what t
 
 /* --- building and taking down --- */
 
-static unsigned default_workers(void)
+/* Of `cpus` that can be used at once. */
+static unsigned default_workers(const troupe_options *o, unsigned cpus)
 {
-    cpu_set_t cpus;
-    if (sched_getaffinity(0, sizeof cpus, &cpus) < 0)
-        return 1;
-    int count = CPU_COUNT(&cpus);
-    return count < 1 ? 1 : count > TR_WORKERS_MAX ? TR_WORKERS_MAX : (unsigned)count;
+    unsigned room = o->spare_workers < TR_WORKERS_MAX ? TR_WORKERS_MAX - o->spare_workers : 1;
+    return cpus < room ? cpus : room;
 }
 
-static troupe_options with_defaults(const troupe_options *given)
+static troupe_options with_defaults(const troupe_options *given, unsigned cpus)
 {
     troupe_options o = given ? *given : (troupe_options){0};
     if (o.workers == 0)
-        o.workers = default_workers();
+        o.workers = default_workers(&o, cpus);
     if (!o.name)
         o.name = "troupe";
     if (o.actors_max == 0)
@@ -166,16 +164,16 @@ static troupe_options with_defaults(const troupe_options *given)
 /* actors_max must be had even if the other workers' caches are full of free slots. */
 static uint32_t cells_for(const troupe_options *o)
 {
-    uint64_t cells = (uint64_t)o->actors_max + (uint64_t)o->workers * 2 * TR_SLOT_BATCH;
+    uint64_t cells = (uint64_t)o->actors_max + ((uint64_t)o->workers + o->spare_workers) * 2 * TR_SLOT_BATCH;
     return cells < UINT32_MAX ? (uint32_t)cells : UINT32_MAX;
 }
 
 static int contexts_make(struct troupe_runtime *rt)
 {
-    rt->contexts = calloc(rt->options.workers, sizeof(troupe_ctx *));
+    rt->contexts = calloc(rt->threads, sizeof(troupe_ctx *));
     if (!rt->contexts)
         return -ENOMEM;
-    for (unsigned i = 0; i < rt->options.workers; i++) {
+    for (unsigned i = 0; i < rt->threads; i++) {
         size_t size = (sizeof(troupe_ctx) + TR_CACHELINE - 1) & ~(size_t)(TR_CACHELINE - 1);
         troupe_ctx *ctx = aligned_alloc(TR_CACHELINE, size);
         if (!ctx)
@@ -199,7 +197,7 @@ static void runtime_free(struct troupe_runtime *rt)
     if (rt->faults)
         tr_fault_uninstall();
     if (rt->contexts)
-        for (unsigned i = 0; i < rt->options.workers; i++) {
+        for (unsigned i = 0; i < rt->threads; i++) {
             if (rt->contexts[i])
                 tr_arena_fini(&rt->contexts[i]->scratch);
             free(rt->contexts[i]);
@@ -220,7 +218,7 @@ static void runtime_free(struct troupe_runtime *rt)
 static int io_and_pool_make(struct troupe_runtime *rt)
 {
     char why[512];
-    int status = tr_io_create(&rt->io, rt->options.workers, NULL, why, sizeof why);
+    int status = tr_io_create(&rt->io, rt->threads, NULL, why, sizeof why);
     if (status < 0) {
         tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start: %s", why);
         return status;
@@ -229,6 +227,9 @@ static int io_and_pool_make(struct troupe_runtime *rt)
     struct tr_hooks hooks = wrapped_hooks(rt);
     struct tr_pool_options pool = {
         .workers = rt->options.workers,
+        .spares = rt->options.spare_workers,
+        .cpus = rt->cpus,
+        .pin = rt->options.pin,
         .spin_ns = rt->options.spin_ns,
         .name = rt->options.name,
         .run = run_hook,
@@ -237,12 +238,26 @@ static int io_and_pool_make(struct troupe_runtime *rt)
     return tr_pool_create(&rt->pool, &pool, &hooks);
 }
 
+/* Decides rt->threads: 0 or -EINVAL, which is logged. */
+static int threads_count(struct troupe_runtime *rt)
+{
+    const unsigned workers = rt->options.workers, spares = rt->options.spare_workers;
+    if (workers > TR_WORKERS_MAX || spares > TR_WORKERS_MAX - workers) {
+        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start: %u workers and %u spare ones are more than %d",
+                    workers, spares, TROUPE_WORKERS_MAX);
+        return -EINVAL;
+    }
+    rt->threads = workers + spares;
+    return 0;
+}
+
 static int runtime_make(struct troupe_runtime **out, const troupe_options *options)
 {
     struct troupe_runtime *rt = calloc(1, sizeof *rt);
     if (!rt)
         return -ENOMEM;
-    rt->options = with_defaults(options);
+    rt->cpus = tr_cpus_usable("");
+    rt->options = with_defaults(options, rt->cpus);
     rt->done_fd = eventfd(0, EFD_CLOEXEC);
     rt->stop_fd = eventfd(0, EFD_CLOEXEC);
     tr_log_init(&rt->log, rt->options.log, rt->options.log_arg, rt->options.log_level, rt->options.name);
@@ -251,10 +266,7 @@ static int runtime_make(struct troupe_runtime **out, const troupe_options *optio
     tr_quarantine_init(&rt->quarantine, rt->options.quarantine_max);
     if (rt->options.backtraces > 0)
         tr_backtrace_prewarm();
-    int status = rt->options.workers > TR_WORKERS_MAX ? -EINVAL : rt->done_fd < 0 || rt->stop_fd < 0 ? -errno : 0;
-    if (status == -EINVAL)
-        tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start: %u workers are more than %d",
-                    rt->options.workers, TROUPE_WORKERS_MAX);
+    int status = rt->done_fd < 0 || rt->stop_fd < 0 ? -errno : threads_count(rt);
     if (status == 0)
         status = tr_crashlog_init(&rt->crashlog, rt->options.crashes_kept);
     if (status == 0)

@@ -52,7 +52,7 @@ static void add_loop(troupe_stats *out, const struct tr_loop *loop)
 void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out)
 {
     *out = (troupe_stats){.workers = rt->options.workers};
-    for (unsigned i = 0; i < rt->options.workers; i++) {
+    for (unsigned i = 0; i < rt->threads; i++) {
         const troupe_ctx *ctx = rt->contexts[i];
         add_context(out, ctx);
         add_pool(out, rt->pool, i);

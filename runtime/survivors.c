@@ -150,7 +150,7 @@ PEEKS static struct activity peek_worker(const struct look *look, unsigned worke
 /* True: a handler of the actor runs. */
 static bool add_handler(const struct look *look, const struct glimpse *g, struct tr_text *text)
 {
-    for (unsigned i = 0; i < look->rt->options.workers; i++) {
+    for (unsigned i = 0; i < look->rt->threads; i++) {
         struct activity a = peek_worker(look, i);
         if (a.cell != g->cell || !a.handler)
             continue;
@@ -179,7 +179,7 @@ static void add_children(const struct look *look, const struct glimpse *g, struc
 static void add_ops(const struct look *look, const struct glimpse *g, struct tr_text *text)
 {
     tr_text_addf(text, "waits for the operations of %u port%s", g->ports, g->ports == 1 ? "" : "s");
-    for (unsigned i = 0; i < look->rt->options.workers; i++) {
+    for (unsigned i = 0; i < look->rt->threads; i++) {
         const struct inquiry *inquiry = look->inquiries[i];
         for (unsigned j = 0; inquiry && j < inquiry->count; j++)
             if (inquiry->entries[j].cell == g->cell)
@@ -224,7 +224,7 @@ static void describe(struct look *look, const struct glimpse *g)
 
 static bool runs_handler(const struct look *look, const struct tr_cell *cell)
 {
-    for (unsigned i = 0; i < look->rt->options.workers; i++) {
+    for (unsigned i = 0; i < look->rt->threads; i++) {
         struct activity a = peek_worker(look, i);
         if (a.cell == cell && a.handler)
             return true;
@@ -251,7 +251,7 @@ static void look_around(struct look *look)
 
 static void inquire(struct look *look)
 {
-    unsigned workers = look->rt->options.workers;
+    unsigned workers = look->rt->threads;
     uint64_t until_ns = tr_loop_clock() + ANSWER_NS;
     for (unsigned i = 0; i < workers; i++) {
         struct tr_loop *loop = ck_pr_load_ptr(&look->rt->contexts[i]->loop);
@@ -267,7 +267,7 @@ unsigned tr_survivors_each(troupe_runtime *rt, void (*line)(void *arg, const cha
     struct look look = {.rt = rt, .inquiries = inquiries, .line = line, .arg = arg};
     inquire(&look);
     look_around(&look);
-    for (unsigned i = 0; i < rt->options.workers; i++)
+    for (unsigned i = 0; i < rt->threads; i++)
         free(inquiries[i]);
     return look.survivors;
 }

@@ -1,190 +1,248 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sched/idle.h"
 
-#include <ck_pr.h>
-
 #include "sched/base/assert.h"
 #include "sched/pool.h"
 
-/* Idle protocol. One word:
- *   bits  0..55  sleepers: worker i announced that it sleeps and nobody claimed it
- *   bits 56..61  how many workers search
- *   bits 62..63  how many sleepers stand guard, that is, sleep with a time-out
- * A worker is awake, searching or asleep. It is never both in the mask and in the count, so the count stays below 64.
- *   B  worker    CAS count + 1                        awake -> searching   tr_idle_search_begin
- *   E  worker    CAS count - 1                        searching -> awake   tr_idle_search_end
- *   S  worker    CAS own bit on, count - 1 if it      -> asleep            tr_idle_sleep     release; then a full fence
- *                searched, guards + 1 if needed
- *   C  any       CAS a bit off, count + 1             asleep -> searching  tr_idle_claim     release
- *   R  worker    CAS own bit off (if still on),       asleep -> awake or   tr_idle_rise      acquire
- *                guards - 1 if it stood guard             searching
- * Tokens: each C is followed by exactly one token: hooks->wake, then tokens + 1 (sched/worker.c). The sleeper learns in
- *   R that it was claimed, and counts it. Wakes are sticky and a woken worker looks at everything, so a token that
- *   arrives late costs one empty turn and can never be missed: it comes after C, and C after the S that it answers.
- *   Before a worker detaches it waits until tokens equal claims; thereafter nobody calls its wake.
+/* Idle protocol. Three words, on one cache line:
+ *   sleepers  bit i: worker i announced that it sleeps, and nobody claimed it
+ *   counts    lower half: how many search; upper half: how many sleepers stand guard, that is, sleep with a time-out
+ *   members   bit i: worker i takes part. Constant, but for spares (sched/spare.c)
+ * A worker is awake, searching or asleep. Its steps, each on one word at a time, in the order given:
+ *   B  worker  counts: searching + 1                    awake -> searching   tr_idle_search_begin
+ *   E  worker  counts: searching - 1                    searching -> awake   tr_idle_search_end
+ *   S  worker  1 counts: searching - 1 if it searched,
+ *                guards + 1 if one is needed            searching or awake
+ *              2 sleepers: own bit on                   -> asleep            tr_idle_sleep     release
+ *              3 counts: guards + 1, only if 1 thought
+ *                that all sleep and 2 saw otherwise                          then a full fence
+ *   C  any     1 counts: searching 0 -> 1
+ *              2 sleepers: the lowest bit off           asleep -> searching  tr_idle_claim     release
+ *              3 counts: searching - 1, only if 2 found
+ *                no bit; and C starts anew
+ *   R  worker  1 sleepers: own bit off, if still on     asleep -> awake or   tr_idle_rise      acquire
+ *              2 counts: guards - 1 if it stood guard,    searching
+ *                searching + 1 if it rises to search and was not claimed
+ *   J, L  spare  members: own bit on, off               out <-> awake        tr_idle_join, tr_idle_leave
+ * Between C1 and C2 searching counts a claimant instead of a worker. Whoever relies on a searcher then relies on that
+ *   claimant: it either passes its place on to the sleeper that it claims, or leaves by C3 and does what a searcher
+ *   that leaves must do: it looks again, and claims if now somebody sleeps and nobody searches.
+ *   So searching is 0 only if no worker searches and no claim is underway, and a count never falls below 0.
+ * Tokens: each C2 that took a bit is followed by exactly one token: hooks->wake, then tokens + 1 (sched/worker.c). The
+ *   sleeper learns in R1 that it was claimed, and counts it. Wakes are sticky and a woken worker looks at everything, so
+ *   a token that arrives late costs one empty turn and can never be missed: it comes after C2, and C2 after the S2 that
+ *   it answers. Before a worker detaches it waits until tokens equal claims; thereafter nobody calls its wake.
  * No wake-up is lost, for work in the common queue and for the stop flag. Their writer pushes, passes a full fence and
- *   then looks at the word; the parker does S, passes a full fence and then looks at them. That is Dekker's: either the
- *   writer sees the bit of S and does C, or the parker sees the push. If the writer saw a searcher instead and did
- *   nothing, that searcher leaves by E, after which it looks again if it was the last, or by S, after which it always
- *   looks again.
- * Work in a run queue is pushed WITHOUT a fence (it costs four times the push): the owner's look at the word may be too
+ *   then looks at both words; the parker does S, passes a full fence and then looks at them. That is Dekker's, on each
+ *   word by itself, so it does not matter in which order the writer reads the two:
+ *     sleepers: either the writer sees the bit of S2 and goes on to C, or the parker sees the push;
+ *     counts: a writer that sees a searcher does nothing; that searcher's next step in counts comes later. It leaves by
+ *     E, after which it looks again if it was the last, or by S1, after which it always looks again, or was a claimant
+ *     (C3). If it was not the last, one of those that it leaves behind is, and its step comes later still.
+ * Work in a run queue is pushed WITHOUT a fence (it costs four times the push): the owner's look at the words may be too
  *   early and miss an S. It then looks again after its next activations; and should one of those take long, a guard,
  *   asleep with a time-out while anybody is awake, finds what waits behind it. Thus the rule for a local push: if there
  *   are sleepers, no searcher and no guard, wake one, whatever the amount of work; it will search and then stand guard.
-   The push may also rely on a searcher or a guard that then gets work of its own, and be stuck in it. So whoever leaves
-   searching (E) or sleep (R) with work to run looks at the word again (tr_idle_unguarded): if nobody searches or guards,
-   some sleep, and another worker is awake, it wakes one. Of several who leave at once, the one whose step comes last in
-   the word's order sees what all have left. Alone awake it need not: its own pushes follow the rule above.
+ *   The push may also rely on a searcher or a guard that then gets work of its own, and be stuck in it. So whoever leaves
+ *   searching (E) or sleep (R) with work to run looks at the words again (tr_idle_unguarded): if nobody searches or
+ *   guards, some sleep, and another worker is awake, it wakes one. Of several who leave at once, the one whose step comes
+ *   last in counts sees what all have left; whoever falls asleep after its look at sleepers sees in S2 that not all
+ *   sleep, and guards. Alone awake it need not: its own pushes follow the rule above.
  * No guard is needed while all sleep: then all run queues are empty (S asserts it) and only a wake or a completion
- *   changes that. tr_idle_sleep decides it inside the CAS, so the last one to lie down sees the full mask. A worker
- *   that gets up does R first, so its later looks at the word are not older than the mask that let the others sleep
- *   unguarded.
+ *   changes that. Whether all sleep is what S2 itself saw, so the last one to lie down sees all bits. One that gets up
+ *   does R1 first: it is later in sleepers than that S2, so its later looks see both the sleeper's bit and, by the edge
+ *   S2 -> R1, that its S1 left no searcher behind. This is why S leaves counts BEFORE it turns its bit on: the other way
+ *   round, one that got up in between could rely on the searcher that S1 is about to withdraw, with nobody on guard.
+ *   Should S1 wrongly think that others are awake, there is one guard too many, until its next turn.
+ *   A spare that joins (J, a full fence) while another one lies down (S2, a full fence, members): either S2's sleeper
+ *   sees the member and guards, or the spare's later looks see the sleeper.
  * Checked by: tests/sched/test_idle.c, tests/sched/test_pool.c, tests/stress/stress_sched.c. */
 
-#define SLEEPERS (((uint64_t)1 << TR_WORKERS_MAX) - 1)
-#define SEARCHER ((uint64_t)1 << 56)
-#define SEARCHERS_MASK ((uint64_t)63 << 56)
-#define GUARD ((uint64_t)1 << 62)
+#define SEARCHER ((uint64_t)1)
+#define GUARD ((uint64_t)1 << 32)
 
-_Static_assert(TR_WORKERS_MAX <= 56, "a bit per worker, beside the two counts");
-_Static_assert(TR_GUARDS_MAX <= 3, "two bits count the guards");
+_Static_assert(TR_WORKERS_MAX <= 64, "a bit per worker");
 
-void tr_idle_init(struct tr_idle *idle, unsigned workers)
+static uint64_t bit(unsigned index)
 {
-    TR_ASSERT(workers > 0 && workers <= TR_WORKERS_MAX);
-    idle->word = 0;
-    idle->workers = workers;
+    return (uint64_t)1 << index;
 }
 
-static void check_word(const struct tr_idle *idle, uint64_t word)
+void tr_idle_init(struct tr_idle *idle, unsigned workers, unsigned searchers_max)
 {
-    unsigned asleep = (unsigned)__builtin_popcountll(tr_idle_sleepers(word));
-    TR_ASSERT((tr_idle_sleepers(word) >> idle->workers) == 0);
-    TR_ASSERT(asleep + tr_idle_searching(word) <= idle->workers);
-    TR_ASSERT(tr_idle_guards(word) <= TR_GUARDS_MAX);
+    TR_ASSERT(workers > 0 && workers <= TR_WORKERS_MAX && searchers_max > 0);
+    idle->sleepers = idle->counts = 0;
+    idle->members = ~(uint64_t)0 >> (64 - workers);
+    idle->searchers_max = searchers_max;
 }
 
 void tr_idle_check(const struct tr_idle *idle)
 {
-    check_word(idle, tr_idle_read(idle));
+    struct tr_idle_view view = tr_idle_read(idle);
+    TR_ASSERT(tr_idle_guards(view) <= TR_GUARDS_MAX);
+    TR_ASSERT(tr_idle_searching(view) < UINT32_MAX / 2); /* below 0 it would be more */
 }
 
-uint64_t tr_idle_read(const struct tr_idle *idle)
+/* --- the places that move a word ---------------------------------------------------------------------------------- */
+
+static bool move_counts(struct tr_idle *idle, struct tr_idle_view *view, uint64_t counts)
 {
-    return ck_pr_load_64(&idle->word);
+    return ck_pr_cas_64_value(&idle->counts, view->counts, counts, &view->counts);
 }
 
-uint64_t tr_idle_sleepers(uint64_t word)
+/* Adds to counts, or takes away, what needs no decision. Returns the view before. */
+static struct tr_idle_view add_counts(struct tr_idle *idle, uint64_t change)
 {
-    return word & SLEEPERS;
+    struct tr_idle_view before = {.sleepers = 0, .counts = ck_pr_faa_64(&idle->counts, change)};
+    ck_pr_fence_atomic_load();
+    return before;
 }
 
-unsigned tr_idle_searching(uint64_t word)
+/* Turns off those of `bits` that are on, and returns them. */
+static uint64_t take_sleepers(struct tr_idle *idle, uint64_t bits)
 {
-    return (unsigned)((word & SEARCHERS_MASK) / SEARCHER);
+    uint64_t sleepers = ck_pr_load_64(&idle->sleepers);
+    while ((sleepers & bits) != 0 &&
+           !ck_pr_cas_64_value(&idle->sleepers, sleepers, sleepers & ~bits, &sleepers)) /* C2, R1 */
+        ;
+    return sleepers & bits;
 }
 
-unsigned tr_idle_guards(uint64_t word)
+/* Turns the lowest bit off and returns it: the others sleep on, and what little work there is stays in the same caches.
+ * 0: there was none. */
+static uint64_t take_lowest(struct tr_idle *idle)
 {
-    return (unsigned)(word / GUARD);
+    uint64_t sleepers = ck_pr_load_64(&idle->sleepers);
+    while (sleepers != 0 &&
+           !ck_pr_cas_64_value(&idle->sleepers, sleepers, sleepers & (sleepers - 1), &sleepers)) /* C2 */
+        ;
+    return sleepers & -sleepers;
 }
 
-bool tr_idle_claimable(uint64_t word)
+/* Turns the own bit on and returns what the word was. */
+static uint64_t lie_down(struct tr_idle *idle, uint64_t own)
 {
-    return tr_idle_sleepers(word) != 0 && (word & SEARCHERS_MASK) == 0;
+    uint64_t sleepers = ck_pr_load_64(&idle->sleepers);
+    do
+        TR_ASSERT((sleepers & own) == 0);
+    while (!ck_pr_cas_64_value(&idle->sleepers, sleepers, sleepers | own, &sleepers)); /* S2 */
+    ck_pr_fence_atomic_load();
+    return sleepers;
 }
 
-bool tr_idle_unguarded(const struct tr_idle *idle, uint64_t word, unsigned index)
-{
-    const uint64_t everybody = ((uint64_t)1 << idle->workers) - 1;
-    return tr_idle_claimable(word) && tr_idle_guards(word) == 0 &&
-           (tr_idle_sleepers(word) | (uint64_t)1 << index) != everybody;
-}
-
-/* The one place that moves the word. */
-static bool move(struct tr_idle *idle, uint64_t *word, uint64_t to)
-{
-    check_word(idle, to);
-    return ck_pr_cas_64_value(&idle->word, *word, to, word);
-}
+/* --- a worker's own steps ----------------------------------------------------------------------------------------- */
 
 bool tr_idle_search_begin(struct tr_idle *idle)
 {
-    uint64_t word = tr_idle_read(idle);
+    struct tr_idle_view view = tr_idle_read(idle);
     do {
-        if (2 * tr_idle_searching(word) >= idle->workers)
+        if (tr_idle_searching(view) >= idle->searchers_max)
             return false;
-    } while (!move(idle, &word, word + SEARCHER)); /* B */
+    } while (!move_counts(idle, &view, view.counts + SEARCHER)); /* B */
     ck_pr_fence_atomic_load();
     return true;
 }
 
 bool tr_idle_search_end(struct tr_idle *idle)
 {
-    uint64_t word = tr_idle_read(idle);
-    do
-        TR_ASSERT(tr_idle_searching(word) > 0);
-    while (!move(idle, &word, word - SEARCHER)); /* E */
-    ck_pr_fence_atomic_load();
-    return tr_idle_searching(word) == 1;
+    struct tr_idle_view before = add_counts(idle, -SEARCHER); /* E */
+    TR_ASSERT(tr_idle_searching(before) > 0);
+    return tr_idle_searching(before) == 1;
 }
 
-static bool all_others_sleep(const struct tr_idle *idle, uint64_t word, uint64_t own)
+static bool all_others_sleep(const struct tr_idle *idle, uint64_t sleepers, uint64_t own)
 {
-    return (tr_idle_sleepers(word) | own) == (((uint64_t)1 << idle->workers) - 1);
+    return (ck_pr_load_64(&idle->members) & ~(sleepers | own)) == 0;
+}
+
+/* Moves counts by `change`, and joins the guards if `wanted` and if there are not enough. True if it did. */
+static bool join_guards(struct tr_idle *idle, uint64_t change, bool wanted)
+{
+    struct tr_idle_view view = tr_idle_read(idle);
+    bool guard;
+    do {
+        TR_ASSERT(change == 0 || tr_idle_searching(view) > 0);
+        guard = wanted && tr_idle_guards(view) < TR_GUARDS_MAX;
+    } while ((guard || change) && !move_counts(idle, &view, view.counts + change + (guard ? GUARD : 0)));
+    return guard;
 }
 
 bool tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested)
 {
-    const uint64_t own = (uint64_t)1 << index;
-    uint64_t word = tr_idle_read(idle), to;
-    bool guard;
+    const uint64_t own = bit(index);
+    bool alone = ck_pr_load_64(&idle->members) == own; /* a single worker has nobody to watch */
+    bool wanted = !alone && !(rested && all_others_sleep(idle, ck_pr_load_64(&idle->sleepers), own));
     ck_pr_fence_release();
-    do {
-        TR_ASSERT((word & own) == 0);
-        guard =
-            idle->workers > 1 && tr_idle_guards(word) < TR_GUARDS_MAX && !(rested && all_others_sleep(idle, word, own));
-        to = (word | own) - (searching ? SEARCHER : 0) + (guard ? GUARD : 0);
-    } while (!move(idle, &word, to)); /* S */
-    ck_pr_fence_atomic_load();
+    bool guard = join_guards(idle, searching ? -SEARCHER : 0, wanted); /* S1 */
+    ck_pr_fence_atomic();
+    uint64_t others = lie_down(idle, own);
+    if (!wanted && !all_others_sleep(idle, others, own)) {
+        guard = join_guards(idle, 0, true); /* S3 */
+        ck_pr_fence_atomic_load();
+    }
     return guard;
 }
 
 bool tr_idle_rise(struct tr_idle *idle, unsigned index, bool guard, bool search)
 {
-    const uint64_t own = (uint64_t)1 << index;
-    uint64_t word = tr_idle_read(idle), to;
-    bool claimed;
-    do {
-        claimed = (word & own) == 0;
-        to = (word & ~own) - (guard ? GUARD : 0) + (search && !claimed ? SEARCHER : 0);
-    } while (!move(idle, &word, to)); /* R */
+    bool claimed = take_sleepers(idle, bit(index)) == 0; /* R1 */
     ck_pr_fence_atomic_load();
     ck_pr_fence_acquire();
+    uint64_t change = (search && !claimed ? SEARCHER : 0) - (guard ? GUARD : 0);
+    if (change != 0) {
+        struct tr_idle_view before = add_counts(idle, change); /* R2 */
+        TR_ASSERT(!guard || tr_idle_guards(before) > 0);
+    }
     return claimed;
 }
+
+void tr_idle_join(struct tr_idle *idle, unsigned index)
+{
+    TR_ASSERT((ck_pr_load_64(&idle->members) & bit(index)) == 0);
+    ck_pr_or_64(&idle->members, bit(index)); /* J */
+    ck_pr_fence_memory();
+}
+
+void tr_idle_leave(struct tr_idle *idle, unsigned index)
+{
+    TR_ASSERT((ck_pr_load_64(&idle->members) & bit(index)) != 0);
+    ck_pr_and_64(&idle->members, ~bit(index)); /* L */
+}
+
+bool tr_idle_unguarded(const struct tr_idle *idle, unsigned index)
+{
+    struct tr_idle_view view = tr_idle_read(idle);
+    return tr_idle_claimable(view) && tr_idle_guards(view) == 0 && !all_others_sleep(idle, view.sleepers, bit(index));
+}
+
+/* --- claims ------------------------------------------------------------------------------------------------------- */
 
 int tr_idle_claim(struct tr_idle *idle)
 {
     ck_pr_fence_release(); /* the caller's push travels with C to R */
-    uint64_t word = tr_idle_read(idle), lowest;
-    do {
-        if (!tr_idle_claimable(word))
-            return -1;
-        /* The lowest index: the others sleep on, and what little work there is stays in the same caches. */
-        lowest = word & -word;
-    } while (!move(idle, &word, (word & ~lowest) + SEARCHER)); /* C */
-    return __builtin_ctzll(lowest);
+    struct tr_idle_view view = tr_idle_read(idle);
+    for (; tr_idle_claimable(view); view = tr_idle_read(idle)) {
+        if (!move_counts(idle, &view, view.counts + SEARCHER)) /* C1 */
+            continue;
+        ck_pr_fence_atomic();
+        uint64_t claimed = take_lowest(idle);
+        if (claimed != 0)
+            return __builtin_ctzll(claimed);
+        add_counts(idle, -SEARCHER); /* C3 */
+    }
+    return -1;
 }
 
 uint64_t tr_idle_claim_all(struct tr_idle *idle)
 {
     ck_pr_fence_release();
-    uint64_t word = tr_idle_read(idle), sleepers;
-    do {
-        sleepers = tr_idle_sleepers(word);
-        if (sleepers == 0)
-            return 0;
-    } while (!move(idle, &word, (word & ~sleepers) + (uint64_t)__builtin_popcountll(sleepers) * SEARCHER)); /* C */
-    return sleepers;
+    uint64_t seen = ck_pr_load_64(&idle->sleepers);
+    if (seen == 0)
+        return 0;
+    add_counts(idle, (uint64_t)__builtin_popcountll(seen) * SEARCHER); /* C1, for each */
+    uint64_t claimed = take_sleepers(idle, seen);
+    uint64_t missed = (uint64_t)__builtin_popcountll(seen & ~claimed);
+    if (missed > 0)
+        add_counts(idle, -missed * SEARCHER); /* C3: those are awake, and see what the caller wrote */
+    return claimed;
 }

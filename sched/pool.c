@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE 1 /* pthread_setname_np */
+#define _GNU_SOURCE 1 /* pthread_setname_np, pthread_attr_setaffinity_np */
 #include "sched/pool.h"
 
 #include <errno.h>
@@ -12,6 +12,7 @@
 #include <ck_pr.h>
 
 #include "sched/base/assert.h"
+#include "sched/cpus.h"
 #include "sched/pool_state.h"
 
 /* A frame of an ordinary function that overflows the stack must not step over the guard. Costs address space only. */
@@ -19,22 +20,31 @@
 
 static void check(const struct tr_pool *pool)
 {
-    TR_ASSERT(pool->options.workers > 0 && pool->options.workers <= TR_WORKERS_MAX);
+    TR_ASSERT(pool->options.workers > 0 && pool->threads <= TR_WORKERS_MAX);
     TR_ASSERT(((uintptr_t)pool->workers & (TR_CACHELINE - 1)) == 0);
     tr_idle_check(&pool->idle);
 }
 
 static bool options_valid(const struct tr_pool_options *options, const struct tr_hooks *hooks)
 {
-    return options->workers > 0 && options->workers <= TR_WORKERS_MAX && options->run && hooks->attach &&
-           hooks->detach && hooks->poll && hooks->pending && hooks->wait && hooks->wake && hooks->now && hooks->random;
+    return options->workers > 0 && options->workers <= TR_WORKERS_MAX &&
+           options->spares <= TR_WORKERS_MAX - options->workers && options->run && hooks->attach && hooks->detach &&
+           hooks->poll && hooks->pending && hooks->wait && hooks->wake && hooks->now && hooks->random;
+}
+
+/* Half of those that can run at once: the others have something to do, or somebody else has. */
+static unsigned searchers_max(const struct tr_pool_options *options)
+{
+    unsigned at_once = options->cpus > 0 && options->cpus < options->workers ? options->cpus : options->workers;
+    return (at_once + 1) / 2;
 }
 
 int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, const struct tr_hooks *hooks)
 {
     if (!options_valid(options, hooks))
         return -EINVAL;
-    size_t size = sizeof(struct tr_pool) + options->workers * sizeof(struct tr_worker);
+    const unsigned threads = options->workers + options->spares;
+    size_t size = sizeof(struct tr_pool) + threads * sizeof(struct tr_worker);
     struct tr_pool *pool = aligned_alloc(TR_CACHELINE, size);
     if (!pool)
         return -ENOMEM;
@@ -42,12 +52,14 @@ int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, 
     pool->hooks = *hooks;
     pool->options = *options;
     pool->options.name = NULL;
+    pool->threads = threads;
     snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "troupe");
     pthread_mutex_init(&pool->launch.lock, NULL);
     pthread_cond_init(&pool->launch.changed, NULL);
-    tr_idle_init(&pool->idle, options->workers);
+    tr_idle_init(&pool->idle, options->workers, searchers_max(options));
     tr_inject_init(&pool->inject);
-    for (unsigned i = 0; i < options->workers; i++)
+    tr_spares_init(&pool->spares);
+    for (unsigned i = 0; i < threads; i++)
         tr_worker_init(&pool->workers[i], pool, i);
     check(pool);
     *out = pool;
@@ -57,6 +69,7 @@ int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, 
 void tr_pool_destroy(struct tr_pool *pool)
 {
     TR_ASSERT(!pool->started);
+    tr_spares_fini(&pool->spares);
     pthread_cond_destroy(&pool->launch.changed);
     pthread_mutex_destroy(&pool->launch.lock);
     free(pool);
@@ -93,8 +106,9 @@ static void *worker_main(void *arg)
     name_thread(worker);
     tr_worker_enter(worker);
     int error = hooks->attach(hooks->arg, worker, &worker->io);
+    bool is_spare = worker->index >= worker->pool->options.workers;
     if (report_and_await(worker, error))
-        tr_worker_loop(worker);
+        (is_spare ? tr_spare_loop : tr_worker_loop)(worker);
     if (error == 0)
         hooks->detach(worker->io);
     tr_worker_enter(NULL);
@@ -115,19 +129,29 @@ static void block_signals(sigset_t *old)
     pthread_sigmask(SIG_SETMASK, &blocked, old);
 }
 
+static int create_thread(struct tr_worker *worker, pthread_attr_t *attr, const cpu_set_t *pin_to)
+{
+    int error = 0;
+    if (pin_to) {
+        cpu_set_t cpu = tr_cpus_nth(pin_to, worker->index);
+        error = pthread_attr_setaffinity_np(attr, sizeof cpu, &cpu);
+    }
+    return error ? -error : -pthread_create(&worker->thread, attr, worker_main, worker);
+}
+
 /* Creates the threads, which inherit the signal mask. Returns how many; *error says why not all. */
 static unsigned create_threads(struct tr_pool *pool, int *error)
 {
     sigset_t old;
+    cpu_set_t allowed;
     unsigned created = 0;
-    *error = 0;
+    *error = pool->options.pin ? tr_cpus_allowed(&allowed) : 0;
     block_signals(&old);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setguardsize(&attr, STACK_GUARD_SIZE);
-    while (created < pool->options.workers && *error == 0) {
-        struct tr_worker *worker = &pool->workers[created];
-        *error = -pthread_create(&worker->thread, &attr, worker_main, worker);
+    while (created < pool->threads && *error == 0) {
+        *error = create_thread(&pool->workers[created], &attr, pool->options.pin ? &allowed : NULL);
         created += *error == 0;
     }
     pthread_attr_destroy(&attr);
@@ -191,6 +215,8 @@ int tr_pool_start(struct tr_pool *pool, unsigned *failed_worker)
 
 void tr_pool_stop(struct tr_pool *pool)
 {
+    if (pool->options.spares > 0)
+        tr_spares_stop(pool);
     ck_pr_store_uint(&pool->stop, 1);
     ck_pr_fence_memory(); /* the flag before the look at the sleepers: see the idle protocol */
     tr_worker_wake_all(pool);
@@ -202,7 +228,7 @@ void tr_pool_join(struct tr_pool *pool)
     TR_ASSERT(!caller || tr_worker_pool(caller) != pool);
     if (!pool->started)
         return;
-    join_threads(pool, pool->options.workers);
+    join_threads(pool, pool->threads);
     pool->started = false;
     check(pool);
     tr_inject_check(&pool->inject);
@@ -230,35 +256,24 @@ unsigned tr_pool_workers(const struct tr_pool *pool)
 
 unsigned tr_pool_threads(const struct tr_pool *pool)
 {
-    return pool->options.workers + pool->options.spares;
+    return pool->threads;
 }
 
 uint64_t tr_pool_tick(const struct tr_pool *pool, unsigned index)
 {
-    TR_ASSERT(index < tr_pool_threads(pool));
+    TR_ASSERT(index < pool->threads);
     return ck_pr_load_64(&pool->workers[index].tick);
-}
-
-bool tr_pool_spare_start(struct tr_pool *pool)
-{
-    (void)pool;
-    return false;
-}
-
-void tr_pool_spare_stop(struct tr_pool *pool)
-{
-    (void)pool;
 }
 
 struct tr_worker *tr_pool_worker(const struct tr_pool *pool, unsigned index)
 {
-    TR_ASSERT(index < pool->options.workers);
+    TR_ASSERT(index < pool->threads);
     return (struct tr_worker *)(uintptr_t)&pool->workers[index];
 }
 
 void tr_pool_stats(const struct tr_pool *pool, unsigned index, struct tr_worker_stats *out)
 {
-    TR_ASSERT(index < pool->options.workers);
+    TR_ASSERT(index < pool->threads);
     const struct tr_worker_stats *stats = &pool->workers[index].stats;
     *out = (struct tr_worker_stats){
         .runs = ck_pr_load_64(&pool->workers[index].tick),

@@ -12,7 +12,7 @@
 
 #include "sched/hooks.h"
 
-#define TR_WORKERS_MAX 56 /* the idle word holds a bit for each, beside two counts: sched/idle.c */
+#define TR_WORKERS_MAX 64 /* a word holds a bit for each: sched/idle.c */
 
 /* Embedded in what is to be run. While scheduled it belongs to the pool; from the call of run on to the caller. */
 struct tr_runnable {
@@ -34,6 +34,7 @@ struct tr_worker_stats {
 struct tr_pool_options {
     unsigned workers; /* at least 1; with the spares at most TR_WORKERS_MAX */
     unsigned spares;  /* workers that sit out until tr_pool_spare_start; their indices follow the others' */
+    unsigned cpus;    /* how many of them can run at once, so that no more spin than these bear; 0: all */
     bool pin;         /* worker i runs on the i-th CPU that the starting thread may use, round and round */
     uint64_t spin_ns; /* how long an idle worker searches at most before it sleeps; 0: it looks once. It adapts:
                        * an eighth of this where work comes seldom */
@@ -70,11 +71,12 @@ void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);
 /* A spare is a worker, attached and with I/O of its own from the start, that takes no work until it is called: for the
  * time that another one is stuck in an activation. Idle it makes no wake-ups. */
 /* Calls one spare in: from now on it searches, steals and is woken as any worker. False: none is left, or the pool is
- * stopping or was not started. Does not allocate or wait. Any thread that keeps the pool from being destroyed. */
+ * stopping. Does not allocate, costs a wake. Any thread, after tr_pool_start has returned, that keeps the pool from being
+ * destroyed. */
 bool tr_pool_spare_start(struct tr_pool *pool);
-/* Sends one of those in out again, once for each start that was true: after its current activation it hands what
- * waits in its queues to the others and sits out. What it has begun in its own I/O still completes there: it runs the
- * actors that these completions wake, and nothing else. Returns at once. Any thread, as above. */
+/* Sends the one called in last out again, once for each start that was true: after its current activation it hands what
+ * waits in its queues to the others and sits out. What was begun in its own I/O still completes there: it passes what
+ * that makes runnable on to the others. Returns at once. Any thread, as above. */
 void tr_pool_spare_stop(struct tr_pool *pool);
 
 /* The worker that the calling thread is, or NULL on a foreign thread. */

@@ -12,6 +12,7 @@
 #include "sched/idle.h"
 #include "sched/inject.h"
 #include "sched/pool.h"
+#include "sched/spare.h"
 #include "sched/worker.h"
 
 /* How a start goes; guarded by launch.lock. */
@@ -29,6 +30,7 @@ struct tr_pool {
     struct tr_hooks hooks;
     struct tr_pool_options options; /* its name is void after creation */
     char name[8];
+    unsigned threads; /* workers and spares */
     bool started;
     struct tr_launch launch;
 
@@ -37,7 +39,8 @@ struct tr_pool {
     unsigned stop TR_ALIGNED_LINE;
     struct tr_idle idle;
     struct tr_inject inject;
-    struct tr_worker workers[]; /* options.workers of them */
+    struct tr_spares spares;
+    struct tr_worker workers[]; /* `threads` of them: first the workers, then the spares */
 };
 
 #endif

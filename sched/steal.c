@@ -16,7 +16,7 @@ static void count_steals(struct tr_worker *thief, unsigned stolen)
 /* Where this round of victims begins. */
 static unsigned random_start(struct tr_worker *thief)
 {
-    return (unsigned)(thief->pool->hooks.random(thief->io) % thief->pool->options.workers);
+    return (unsigned)(thief->pool->hooks.random(thief->io) % thief->pool->threads);
 }
 
 /* Has the victim been inside the same activation since TR_LIFO_STALE_NS ago, as far as this thief saw? */
@@ -54,7 +54,7 @@ static struct tr_runnable *rob_ring(struct tr_worker *thief, struct tr_worker *v
 struct tr_runnable *tr_steal_from_rings(struct tr_worker *thief, uint64_t now_ns)
 {
     struct tr_pool *pool = thief->pool;
-    const unsigned workers = pool->options.workers;
+    const unsigned workers = pool->threads;
     for (unsigned i = 0, at = random_start(thief); i < workers; i++, at = at + 1 < workers ? at + 1 : 0) {
         if (at == thief->index)
             continue;
@@ -70,7 +70,7 @@ struct tr_runnable *tr_steal_from_rings(struct tr_worker *thief, uint64_t now_ns
 struct tr_runnable *tr_steal_from_slots(struct tr_worker *thief, uint64_t now_ns, bool *fresh)
 {
     struct tr_pool *pool = thief->pool;
-    const unsigned workers = pool->options.workers;
+    const unsigned workers = pool->threads;
     *fresh = false;
     for (unsigned i = 0, at = random_start(thief); i < workers; i++, at = at + 1 < workers ? at + 1 : 0) {
         struct tr_worker *victim = &pool->workers[at];

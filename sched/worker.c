@@ -108,10 +108,10 @@ void tr_worker_wake_all(struct tr_pool *pool)
 /* Something waits in this worker's queues: is another worker worth waking? No fence: see the idle protocol. */
 static void seek_help(struct tr_worker *worker)
 {
-    uint64_t word = tr_idle_read(&worker->pool->idle);
-    if (!tr_idle_claimable(word) || worker->delivering)
+    struct tr_idle_view view = tr_idle_read(&worker->pool->idle);
+    if (!tr_idle_claimable(view) || worker->delivering)
         return;
-    if (tr_idle_guards(word) > 0 && !tr_pace_worth(&worker->pace, tr_runq_len(&worker->runq)))
+    if (tr_idle_guards(view) > 0 && !tr_pace_worth(&worker->pace, tr_runq_len(&worker->runq)))
         return;
     tr_worker_wake_one(worker->pool);
 }
@@ -283,8 +283,7 @@ static void end_dryness(struct tr_worker *worker)
     worker->dry = false;
     bool was_last = worker->searching && tr_idle_search_end(&pool->idle);
     worker->searching = false;
-    if ((was_last && tr_inject_pending(&pool->inject)) ||
-        tr_idle_unguarded(&pool->idle, tr_idle_read(&pool->idle), worker->index))
+    if ((was_last && tr_inject_pending(&pool->inject)) || tr_idle_unguarded(&pool->idle, worker->index))
         tr_worker_wake_one(pool);
     else if (tr_runq_len(&worker->runq) > 0)
         seek_help(worker);
@@ -297,7 +296,7 @@ static bool pool_rests(struct tr_worker *worker)
 {
     const struct tr_pool *pool = worker->pool;
     uint64_t activity = 0;
-    for (unsigned i = 0; i < pool->options.workers; i++)
+    for (unsigned i = 0; i < pool->threads; i++)
         activity += ck_pr_load_64(&pool->workers[i].tick);
     if (activity != worker->activity) {
         worker->activity = activity;
@@ -314,7 +313,7 @@ static bool must_get_up(struct tr_worker *worker)
     if (stopping(pool) || tr_inject_pending(&pool->inject))
         return true;
     uint64_t now_ns = now(worker);
-    for (unsigned i = 0; i < pool->options.workers; i++)
+    for (unsigned i = 0; i < pool->threads; i++)
         if (i != worker->index && tr_steal_worth(worker, &pool->workers[i], now_ns))
             return true;
     return false;
@@ -365,22 +364,42 @@ static void collect_tokens(struct tr_worker *worker)
     ck_pr_fence_acquire();
 }
 
-void tr_worker_loop(struct tr_worker *worker)
+void tr_worker_turn(struct tr_worker *worker)
 {
-    while (!stopping(worker->pool)) {
-        struct tr_runnable *r = next(worker);
-        if (!r)
-            r = search(worker);
-        if (r)
-            run(worker, r);
-        else
-            park(worker);
-    }
+    struct tr_runnable *r = next(worker);
+    if (!r)
+        r = search(worker);
+    if (r)
+        run(worker, r);
+    else
+        park(worker);
+}
+
+static void end_search(struct tr_worker *worker)
+{
     if (worker->searching)
         tr_idle_search_end(&worker->pool->idle);
     worker->searching = false;
+}
+
+void tr_worker_retire(struct tr_worker *worker)
+{
+    run_dry(worker, now(worker));
+    end_search(worker);
+}
+
+void tr_worker_finish(struct tr_worker *worker)
+{
+    end_search(worker);
     tr_worker_check(worker);
     collect_tokens(worker);
+}
+
+void tr_worker_loop(struct tr_worker *worker)
+{
+    while (!stopping(worker->pool))
+        tr_worker_turn(worker);
+    tr_worker_finish(worker);
 }
 
 /* --- what others may ask ------------------------------------------------------------------------------------------ */

@@ -67,6 +67,13 @@ void tr_worker_check(const struct tr_worker *worker);
 void tr_worker_enter(struct tr_worker *worker);
 /* Runs until the pool stops. Returns when no thread can call this worker's wake any more. Owner. */
 void tr_worker_loop(struct tr_worker *worker);
+/* One turn of that loop: an activation, or a sleep. Owner. */
+void tr_worker_turn(struct tr_worker *worker);
+/* Between two turns: searches no more. The caller must look at the common queue once more, and at whether it leaves a
+ * guard. Owner. */
+void tr_worker_retire(struct tr_worker *worker);
+/* The end of the loop, after the last turn. Owner. */
+void tr_worker_finish(struct tr_worker *worker);
 /* Claims a sleeper and pays its token; false if none was to be had. Any thread. */
 bool tr_worker_wake_one(struct tr_pool *pool);
 /* Claims and wakes all sleepers. Any thread. */

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define TROUPE_WORKERS_MAX 56
+#define TROUPE_WORKERS_MAX 64
 #define TROUPE_NO_BACKTRACES UINT32_MAX
 
 typedef struct troupe_dead_letter {
@@ -27,9 +27,15 @@ typedef struct troupe_dead_letter {
 
 /* Zero means the default everywhere: start from `troupe_options options = {0}`. Copied by troupe_runtime_start. */
 typedef struct troupe_options {
-    unsigned workers; /* threads, with the spare ones at most TROUPE_WORKERS_MAX; default: the CPUs this process may use */
+    /* Threads, with the spare ones at most TROUPE_WORKERS_MAX. Default: as many as the CPUs that this process may use, or
+     * fewer where the CPU quota of its control groups is less (rounded up). */
+    unsigned workers;
     /* More threads that sit out until the watchdog finds a worker stuck in a handler, and then do its part; default 0. */
     unsigned spare_workers;
+    /* Worker i runs on the i-th CPU that the starting thread may use, round and round. For a machine of one's own: beside
+     * other busy processes a pinned worker waits for its CPU while others are free. Threads that a worker starts, for
+     * operations that block, inherit its CPU. */
+    bool pin;
     const char *name; /* thread name prefix, cut at 7 bytes; default "troupe": threads troupe/w0, troupe/w1, ... */
     /* Actors alive at once; up to 64 per worker more may be had. Default 1,048,576; with those at most 2^30. */
     unsigned actors_max;

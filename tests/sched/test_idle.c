@@ -9,17 +9,17 @@ static struct tr_idle idle;
 
 static void expect(uint64_t sleepers, unsigned searching, unsigned guards)
 {
-    uint64_t word = tr_idle_read(&idle);
-    cr_assert_eq(tr_idle_sleepers(word), sleepers);
-    cr_assert_eq(tr_idle_searching(word), searching);
-    cr_assert_eq(tr_idle_guards(word), guards);
-    cr_assert_eq(tr_idle_claimable(word), sleepers != 0 && searching == 0);
+    struct tr_idle_view view = tr_idle_read(&idle);
+    cr_assert_eq(view.sleepers, sleepers);
+    cr_assert_eq(tr_idle_searching(view), searching);
+    cr_assert_eq(tr_idle_guards(view), guards);
+    cr_assert_eq(tr_idle_claimable(view), sleepers != 0 && searching == 0);
     tr_idle_check(&idle);
 }
 
 Test(idle, nobody_is_claimed_while_all_are_awake)
 {
-    tr_idle_init(&idle, 4);
+    tr_idle_init(&idle, 4, 2);
     cr_assert_eq(tr_idle_claim(&idle), -1);
     cr_assert_eq(tr_idle_claim_all(&idle), 0);
     expect(0, 0, 0);
@@ -27,7 +27,7 @@ Test(idle, nobody_is_claimed_while_all_are_awake)
 
 Test(idle, half_of_the_workers_may_search)
 {
-    tr_idle_init(&idle, 4);
+    tr_idle_init(&idle, 4, 2);
     cr_assert(tr_idle_search_begin(&idle));
     cr_assert(tr_idle_search_begin(&idle));
     cr_assert_not(tr_idle_search_begin(&idle));
@@ -38,7 +38,7 @@ Test(idle, half_of_the_workers_may_search)
 
 Test(idle, a_single_worker_may_search_and_never_guards)
 {
-    tr_idle_init(&idle, 1);
+    tr_idle_init(&idle, 1, 1);
     cr_assert(tr_idle_search_begin(&idle));
     cr_assert_not(tr_idle_sleep(&idle, 0, true, false));
     expect(1, 0, 0);
@@ -49,7 +49,7 @@ Test(idle, a_single_worker_may_search_and_never_guards)
 
 Test(idle, a_claimed_sleeper_searches_on_the_claimants_account)
 {
-    tr_idle_init(&idle, 4);
+    tr_idle_init(&idle, 4, 2);
     bool guard = tr_idle_sleep(&idle, 2, false, false);
     cr_assert_eq(tr_idle_claim(&idle), 2);
     expect(0, 1, guard);
@@ -61,7 +61,7 @@ Test(idle, a_claimed_sleeper_searches_on_the_claimants_account)
 
 Test(idle, an_unclaimed_sleeper_rises_awake_or_searching)
 {
-    tr_idle_init(&idle, 4);
+    tr_idle_init(&idle, 4, 2);
     bool guard = tr_idle_sleep(&idle, 1, false, false);
     cr_assert_not(tr_idle_rise(&idle, 1, guard, false));
     expect(0, 0, 0);
@@ -72,7 +72,7 @@ Test(idle, an_unclaimed_sleeper_rises_awake_or_searching)
 
 Test(idle, nobody_is_claimed_while_another_searches)
 {
-    tr_idle_init(&idle, 4);
+    tr_idle_init(&idle, 4, 2);
     tr_idle_sleep(&idle, 0, false, false);
     cr_assert(tr_idle_search_begin(&idle));
     cr_assert_eq(tr_idle_claim(&idle), -1);
@@ -82,7 +82,7 @@ Test(idle, nobody_is_claimed_while_another_searches)
 
 Test(idle, two_sleepers_stand_guard_and_the_rest_do_not)
 {
-    tr_idle_init(&idle, 4);
+    tr_idle_init(&idle, 4, 2);
     cr_assert(tr_idle_sleep(&idle, 0, false, false));
     cr_assert(tr_idle_sleep(&idle, 1, false, false));
     cr_assert_not(tr_idle_sleep(&idle, 2, false, false));
@@ -95,7 +95,7 @@ Test(idle, two_sleepers_stand_guard_and_the_rest_do_not)
 
 Test(idle, no_guard_is_kept_when_all_rest)
 {
-    tr_idle_init(&idle, 2);
+    tr_idle_init(&idle, 2, 1);
     cr_assert(tr_idle_sleep(&idle, 0, false, true), "worker 1 is awake: rested or not, somebody must watch it");
     cr_assert_not(tr_idle_sleep(&idle, 1, false, true));
     cr_assert_not(tr_idle_rise(&idle, 0, true, false));
@@ -105,13 +105,13 @@ Test(idle, no_guard_is_kept_when_all_rest)
 
 Test(idle, claim_all_takes_every_sleeper_even_beside_a_searcher)
 {
-    tr_idle_init(&idle, TR_WORKERS_MAX);
+    tr_idle_init(&idle, TR_WORKERS_MAX, TR_WORKERS_MAX / 2);
     cr_assert(tr_idle_search_begin(&idle));
     bool guards[TR_WORKERS_MAX];
     for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
         guards[i] = tr_idle_sleep(&idle, i, false, false);
     uint64_t claimed = tr_idle_claim_all(&idle);
-    cr_assert_eq(claimed, (((uint64_t)1 << TR_WORKERS_MAX) - 1) & ~(uint64_t)1);
+    cr_assert_eq(claimed, ~(uint64_t)1);
     expect(0, TR_WORKERS_MAX, 2);
     for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
         cr_assert(tr_idle_rise(&idle, i, guards[i], false));
