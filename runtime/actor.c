@@ -17,22 +17,17 @@
 #include "runtime/port.h"
 #include "runtime/send.h"
 #include "runtime/supervise.h"
+#include "runtime/sweep.h"
 #include "runtime/watch.h"
 #include "sched/base/assert.h"
 
 #define NOINLINE __attribute__((noinline))
-#define CLOCK_EVERY 16u       /* units of the budget between two looks at the clock */
 #define EVENT_PAYLOAD_MAX 128 /* bytes of an I/O event's payload */
 
-static inline void enter(troupe_ctx *ctx, const char *handler)
+void tr_actor_enter(troupe_ctx *ctx, const char *callback)
 {
-    ctx->handler = handler;
-    ctx->guarded = true;
-}
-
-void tr_actor_enter(troupe_ctx *ctx, const char *handler)
-{
-    enter(ctx, handler);
+    ctx->callback = callback;
+    ctx->named = &ctx->callback;
 }
 
 void tr_actor_drop_composed(troupe_ctx *ctx)
@@ -41,15 +36,21 @@ void tr_actor_drop_composed(troupe_ctx *ctx)
         troupe_discard(ctx, ctx->composed);
 }
 
+/* What a callback left behind. */
+static NOINLINE void tidy(troupe_ctx *ctx)
+{
+    ctx->untidy = false;
+    ctx->under.ref = NULL;
+    tr_actor_drop_composed(ctx);
+    if (ctx->scratch_used)
+        tr_owner_rewind_scratch(ctx);
+}
+
 static inline void leave_callback(troupe_ctx *ctx)
 {
-    ctx->handler = NULL;
-    ctx->guarded = false;
-    ctx->under.ref = NULL;
-    if (TR_UNLIKELY(ctx->composed != NULL))
-        tr_actor_drop_composed(ctx);
-    if (TR_UNLIKELY(ctx->scratch_used))
-        tr_owner_rewind_scratch(ctx);
+    ctx->named = NULL;
+    if (TR_UNLIKELY(ctx->untidy))
+        tidy(ctx);
 }
 
 void tr_actor_leave(troupe_ctx *ctx)
@@ -60,7 +61,6 @@ void tr_actor_leave(troupe_ctx *ctx)
 void tr_actor_clean_enter(troupe_ctx *ctx, const char *what)
 {
     ctx->cleaning = what;
-    ctx->guarded = true;
 }
 
 void tr_actor_clean_leave(troupe_ctx *ctx)
@@ -84,7 +84,7 @@ static troupe_ctx *panicking(const char *file, unsigned line, const char *format
 {
     struct tr_worker *worker = tr_worker_self();
     troupe_ctx *ctx = worker ? tr_worker_user(worker) : NULL;
-    if (!ctx || !ctx->guarded) {
+    if (!ctx || !tr_ctx_guarded(ctx)) {
         char text[TROUPE_CRASH_TEXT];
         vsnprintf(text, sizeof text, format, args);
         fprintf(stderr, "troupe: panic outside of an actor's callback: %s at %s:%u\n", text, file, line);
@@ -96,7 +96,7 @@ static troupe_ctx *panicking(const char *file, unsigned line, const char *format
     return ctx;
 }
 
-/* Panics leave for the boundary in guard(). */
+/* Panics leave for the boundary in tr_actor_turn. */
 static TROUPE_NORETURN void leave(troupe_ctx *ctx, const void *from, troupe_cause cause, int status)
 {
     ctx->panic.cause = cause;
@@ -131,8 +131,8 @@ static inline const troupe_handler *handler_for(const troupe_behavior *behavior,
     if (TR_UNLIKELY(kind >= TROUPE_KINDS_MAX))
         return NULL;
     const troupe_handler *handler = &behavior->handlers[kind];
-    bool fits = handler->size == size || handler->size == TROUPE_ANY_SIZE;
-    return TR_LIKELY(handler->fn && fits) ? handler : NULL;
+    bool fits = TR_LIKELY(handler->size == size) || handler->size == TROUPE_ANY_SIZE;
+    return TR_LIKELY(fits && handler->fn) ? handler : NULL;
 }
 
 /* Why handler_for found none. */
@@ -182,6 +182,16 @@ static NOINLINE bool handle_special(troupe_ctx *ctx, troupe_msg *msg)
     return true;
 }
 
+static inline void call(troupe_ctx *ctx, const troupe_handler *handler, troupe_msg *msg)
+{
+    ctx->msg = msg;
+    ctx->named = &handler->name;
+    handler->fn(ctx, ctx->cell->state, msg);
+    ctx->msg = NULL;
+    ctx->named = NULL;
+    tr_count(&ctx->stats.messages_handled, 1);
+}
+
 static inline void handle(troupe_ctx *ctx, troupe_msg *msg)
 {
     const struct tr_cell *cell = ctx->cell;
@@ -193,12 +203,8 @@ static inline void handle(troupe_ctx *ctx, troupe_msg *msg)
         unhandled(ctx, msg);
         return;
     }
-    ctx->msg = msg;
-    enter(ctx, handler->name);
-    handler->fn(ctx, cell->state, msg);
+    call(ctx, handler, msg);
     leave_callback(ctx);
-    ctx->msg = NULL;
-    tr_count(&ctx->stats.messages_handled, 1);
     if (TR_LIKELY(!(msg->flags & TR_MSG_KEPT)))
         tr_msg_finish(ctx, msg, -ENODATA);
 }
@@ -223,9 +229,9 @@ void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
         tr_dead_letter(ctx->rt, ctx, tr_cell_addr(ctx->cell), &event.msg, misfit(ctx->cell->behavior, kind));
         return;
     }
-    tr_actor_enter(ctx, handler->name);
+    ctx->named = &handler->name;
     handler->fn(ctx, ctx->cell->state, &event.msg);
-    tr_actor_leave(ctx);
+    leave_callback(ctx);
     tr_count(&ctx->stats.messages_handled, 1);
 }
 
@@ -276,27 +282,36 @@ static inline bool went_idle(troupe_ctx *ctx)
     return idle == TR_IDLE_GONE;
 }
 
-/* The time of an activation is counted from its first look at the clock: most end before. */
-static NOINLINE bool time_left(troupe_ctx *ctx)
+/* The grain is used up: is there more, and time? The time of an activation is counted from its first look at the clock:
+ * most end before. */
+static NOINLINE bool budget_refill(troupe_ctx *ctx)
 {
+    const troupe_options *options = &ctx->rt->options;
+    unsigned left = options->batch - ctx->used;
     ctx->now_ns = tr_loop_clock();
-    if (ctx->batch_until_ns == TROUPE_FOREVER)
-        ctx->batch_until_ns = ctx->now_ns + ctx->rt->options.batch_ns;
-    return ctx->now_ns < ctx->batch_until_ns;
+    if (ctx->used <= TR_CLOCK_EVERY)
+        ctx->batch_until_ns = ctx->now_ns + options->batch_ns;
+    ctx->grain = left < TR_CLOCK_EVERY ? left : TR_CLOCK_EVERY;
+    ctx->used += ctx->grain;
+    return left > 0 && ctx->now_ns < ctx->batch_until_ns;
+}
+
+static inline void budget_begin(troupe_ctx *ctx)
+{
+    ctx->grain = ctx->used = ctx->first_grain;
 }
 
 /* Takes one unit from the budget: a message, a signal, an expired ask, a start. False: there is none, or time is up. */
 static inline bool budget_take(troupe_ctx *ctx)
 {
-    if (TR_UNLIKELY(ctx->budget == 0))
-        return false;
-    return TR_LIKELY(--ctx->budget % CLOCK_EVERY != 0) || time_left(ctx);
+    return TR_LIKELY(ctx->grain-- != 0) || (budget_refill(ctx) && ctx->grain-- != 0);
 }
 
 /* The cell is no longer ours afterwards. */
 static NOINLINE void hand_back(troupe_ctx *ctx)
 {
     tr_port_flush_dirty(ctx);
+    ctx->cell->unsettled = true;
     tr_worker_requeue(ctx->worker, &ctx->cell->runnable);
 }
 
@@ -329,7 +344,7 @@ static inline bool run_messages(troupe_ctx *ctx)
     bool expired = false;
     if (TR_UNLIKELY(cell->held))
         return run_held(ctx);
-    if (TR_UNLIKELY(cell->incarnation && cell->incarnation->asks_due)) {
+    if (TR_UNLIKELY(cell->asks_due)) {
         if (budget_spent(ctx))
             return true;
         expired = tr_ask_expire_one(ctx); /* one, then messages: asks that expire at once must not starve them */
@@ -370,6 +385,7 @@ static NOINLINE bool run_control(troupe_ctx *ctx)
 /* Control before messages, before every message. Returns when the cell is no longer this worker's. */
 static NOINLINE void loop(troupe_ctx *ctx)
 {
+    ctx->cell->unsettled = false;
     for (;;) {
         if (TR_UNLIKELY(tr_mailbox_has_control(ctx->cell) || ctx->cell->signals) && run_control(ctx))
             return;
@@ -399,28 +415,71 @@ static NOINLINE void loop(troupe_ctx *ctx)
     }
 }
 
-/* The boundary of user code: 0 the activation is over, 1 it panicked. Kept apart from loop: with the loop inlined
- * beside the landing the compiler must keep every local in memory. */
-static NOINLINE int guard(troupe_ctx *ctx)
+/* The usual activation: a calm actor was woken by one message. Handles it and goes idle. Returns false if there is more to
+ * do, for loop; then nothing is lost, whatever was done. */
+static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
 {
-    if (TR_LAND(ctx->jump))
-        return 1;
-    ctx->boundary = __builtin_frame_address(0);
-    loop(ctx);
-    return 0;
+    troupe_msg *msg = ck_pr_load_ptr(&cell->head);
+    if (TR_UNLIKELY(cell->mood != TR_MOOD_CALM || tr_mailbox_has_control(cell) || !msg || msg->next))
+        return false;
+    ck_pr_fence_acquire(); /* F, as in tr_mailbox_next: the mark is NULL and the FIFO empty where the mood is calm */
+    if (TR_UNLIKELY(msg->generation != cell->generation || msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS)))
+        return false;
+    const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size);
+    if (TR_UNLIKELY(!handler))
+        return false;
+    cell->mark = msg;
+    call(ctx, handler, msg);
+    if (TR_UNLIKELY(ctx->untidy || msg->flags || cell->mood != TR_MOOD_CALM)) {
+        leave_callback(ctx);
+        if (!(msg->flags & TR_MSG_KEPT))
+            tr_msg_finish(ctx, msg, -ENODATA);
+        return false;
+    }
+    if (TR_UNLIKELY(!tr_mailbox_let_go(cell, msg))) {
+        msg->flags = TR_MSG_HANDLED;
+        return false;
+    }
+    tr_msg_put(&ctx->rt->slab, &ctx->cache, msg);
+    return tr_mailbox_gone(cell);
 }
 
-void tr_actor_run(struct tr_worker *worker, struct tr_runnable *runnable)
+/* Most runnables are actors. */
+void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runnable)
 {
     troupe_ctx *ctx = tr_worker_user(worker);
-    ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
-    ctx->budget = ctx->rt->options.batch;
-    ctx->batch_until_ns = TROUPE_FOREVER;
-    while (TR_UNLIKELY(guard(ctx))) {
-        ctx->guarded = false;
-        tr_supervise_crash(ctx);
+    const struct troupe_runtime *rt = arg;
+    if (TR_UNLIKELY(runnable == &rt->tokens.runnable)) {
+        tr_sweep_step(ctx);
+        return;
     }
-    TR_ASSERT(!ctx->guarded && !((uintptr_t)ctx->dirty | (uintptr_t)ctx->composed | (uintptr_t)ctx->msg |
-                                 (uintptr_t)ctx->event_op | (uintptr_t)ctx->event_request));
+    struct tr_cell *cell = ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
+    budget_begin(ctx);
+    if (TR_UNLIKELY(!handle_one(ctx, cell)))
+        loop(ctx);
     ctx->cell = NULL;
+}
+
+/* A panic ended the activation of ctx->cell half-way: the rest of it. */
+static NOINLINE void go_on(troupe_ctx *ctx)
+{
+    tr_supervise_crash(ctx);
+    loop(ctx);
+    TR_ASSERT(!tr_ctx_guarded(ctx) && !ctx->dirty && !ctx->composed && !ctx->msg && !ctx->event_op &&
+              !ctx->event_request);
+    ctx->cell = NULL;
+}
+
+/* Kept apart from what it calls: with that inlined beside the landing the compiler must keep every local in memory. */
+void tr_actor_turn(void *arg, struct tr_worker *worker)
+{
+    troupe_ctx *ctx = tr_worker_user(worker);
+    (void)arg;
+    if (TR_UNLIKELY(TR_LAND(ctx->jump))) {
+        ctx = tr_worker_user(tr_worker_self());
+        go_on(ctx);
+        return;
+    }
+    ctx->boundary = __builtin_frame_address(0);
+    tr_worker_turn(worker);
 }

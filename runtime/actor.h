@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One activation of an actor: run -> guard -> loop. Called by the pool on a worker; owns the cell until it goes idle,
+/* One activation of an actor: turn -> run -> loop. Called by the pool on a worker; owns the cell until it goes idle,
  * is requeued or ends. What a crash or a stop means is supervise.c's. */
 #ifndef TR_RUNTIME_ACTOR_H
 #define TR_RUNTIME_ACTOR_H
 
 #include <troupe/actor.h>
 
+#define TR_CLOCK_EVERY 16u /* units of an activation's budget between two looks at the clock */
+
 struct tr_worker;
 struct tr_runnable;
 
-/* runnable: a cell's, taken by worker, whose thread calls. */
-void tr_actor_run(struct tr_worker *worker, struct tr_runnable *runnable);
+/* What a pool's options call `run`; arg is the runtime. runnable: a cell's, or the runtime's own, taken by worker, whose
+ * thread calls. */
+void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runnable);
+/* What they call `turn`: the boundary of panics, in which all of the turn's activations run. */
+void tr_actor_turn(void *arg, struct tr_worker *worker);
 
 /* Around every call of an actor's callback: `handler` names it in crash reports. Between the two, and only there, a
  * panic is a crash of the actor. */

@@ -153,7 +153,7 @@ void tr_ask_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
     if (!current)
         return;
     inc->ask_alarm = NULL;
-    inc->asks_due = true;
+    ctx->cell->asks_due = true;
 }
 
 void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask)
@@ -163,7 +163,7 @@ void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask)
     ask->cancelled = true;
     tr_list_remove(&ask->link);
     tr_list_push_back(&inc->asks_cancelled, &ask->link);
-    inc->asks_due = true;
+    ctx->cell->asks_due = true;
 }
 
 /* One ask per call, since `done` may panic, ask again or stop the actor. */
@@ -180,7 +180,7 @@ bool tr_ask_expire_one(troupe_ctx *ctx)
             return true;
         }
     }
-    inc->asks_due = !alarm_for_first(ctx, inc); /* out of memory: looked at again with the next activation */
+    ctx->cell->asks_due = !alarm_for_first(ctx, inc); /* out of memory: looked at again with the next activation */
     return false;
 }
 
@@ -193,5 +193,5 @@ void tr_ask_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc)
     if (inc->ask_alarm)
         tr_alarm_cancel(ctx, inc->ask_alarm);
     inc->ask_alarm = NULL;
-    inc->asks_due = false;
+    ctx->cell->asks_due = false;
 }

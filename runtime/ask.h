@@ -30,7 +30,7 @@ struct tr_ask {
 /* A reply or status was dequeued by its addressee: calls done, or makes it a late reply. Consumes msg (it may be the
  * mark, so the caller finishes it); returns false when it was late. */
 bool tr_ask_answer(troupe_ctx *ctx, troupe_msg *msg);
-/* The deadline alarm rang: from now on incarnation->asks_due says that tr_ask_expire_one is to be called. */
+/* The deadline alarm rang: from now on cell->asks_due says that tr_ask_expire_one is to be called. */
 void tr_ask_alarm(troupe_ctx *ctx, struct tr_alarm *alarm);
 /* The token it was begun under is cancelled: it ends at the next tr_ask_expire_one. */
 void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask);

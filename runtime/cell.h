@@ -70,14 +70,24 @@ struct tr_cell {
     struct tr_signal *control TR_ALIGNED_LINE;
     uint64_t control_bits;
     troupe_msg *mark; /* the newest fetched node, which the head may still name; when buried: whose drop is called */
-    troupe_msg *fifo_head, *fifo_tail; /* fetched and not yet handled, oldest first */
+    troupe_msg *fifo_head; /* fetched and not yet handled, oldest first */
     struct tr_runnable runnable;
     void *state;
     struct tr_incarnation *incarnation; /* what this incarnation owns beyond state; NULL until needed */
+    /* What may keep the owner from simply handling a message; TR_MOOD_CALM: nothing. Others may look at `life` for a
+     * report. */
+    union {
+        uint32_t mood;
+        struct {
+            uint8_t life;     /* enum tr_life; spawn.c gives it the first, then only move() in supervise.c changes it */
+            uint8_t held;     /* TR_HELD_ bits: messages wait in the FIFO */
+            uint8_t asks_due; /* expired asks may be at the head of the incarnation's list, or asks were cancelled */
+            uint8_t unsettled; /* the last activation was cut short: FIFO and signals may hold something */
+        };
+    };
 
-    /* Cold: the owner's only, but for `life`, which others may look at for a report. */
-    uint8_t life;            /* enum tr_life; spawn.c gives it the first, then only move() in supervise.c changes it */
-    uint8_t held;            /* TR_HELD_ bits: messages wait in the FIFO */
+    /* Cold: the owner's only. */
+    troupe_msg *fifo_tail;   /* the newest; means nothing while the FIFO is empty */
     uint8_t reason;          /* troupe_reason, valid when it ends */
     bool calls_crashed;      /* `crashed` is still owed */
     bool calls_stopped;      /* `stopped` is still owed */
@@ -114,6 +124,13 @@ struct tr_cell {
     bool killed_late;
     bool replaced; /* when it has ended, another one takes its place and its arguments */
 } TR_ALIGNED_LINE;
+
+/* RUNNING and nothing else; its byte in memory comes first. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define TR_MOOD_CALM ((uint32_t)TR_LIFE_RUNNING)
+#else
+#define TR_MOOD_CALM ((uint32_t)TR_LIFE_RUNNING << 24)
+#endif
 
 #define TR_CELLS_MAX (UINT32_C(1) << 30)
 #define TR_CELLS_PER_CHUNK 512u
@@ -167,14 +184,20 @@ static inline uint32_t tr_addr_generation(troupe_addr addr)
     return (uint32_t)(addr.bits >> 32);
 }
 
-/* The cell that addr names or named; NULL for nobody and for bits that were never an address. Any thread. */
-static inline struct tr_cell *tr_cell_find(const struct tr_cell_table *table, troupe_addr addr)
+/* The cell of addr's slot, whose name may be another; NULL for bits that were never an address. Any thread. */
+static inline struct tr_cell *tr_cell_at(const struct tr_cell_table *table, troupe_addr addr)
 {
     uint32_t index = (uint32_t)addr.bits;
     if (TR_UNLIKELY(index >= table->limit))
         return NULL;
     struct tr_cell *chunk = ck_pr_load_ptr(&table->chunks[index / TR_CELLS_PER_CHUNK]);
-    return TR_LIKELY(chunk) ? &chunk[index % TR_CELLS_PER_CHUNK] : NULL;
+    return TR_LIKELY(chunk != NULL) ? &chunk[index % TR_CELLS_PER_CHUNK] : NULL;
+}
+
+/* The cell that addr names or named; NULL for nobody, too. Any thread. */
+static inline struct tr_cell *tr_cell_find(const struct tr_cell_table *table, troupe_addr addr)
+{
+    return tr_addr_generation(addr) != 0 ? tr_cell_at(table, addr) : NULL;
 }
 
 #endif

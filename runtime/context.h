@@ -34,19 +34,25 @@ struct troupe_ctx {
     struct troupe_runtime *rt;
     struct tr_worker *worker;
     struct tr_loop *loop;
-    struct tr_cell *cell;   /* the running actor; NULL between activations */
-    const char *handler;    /* which of its callbacks runs, for crash reports; NULL outside of user code */
-    troupe_msg *msg;        /* the message or answer it handles; NULL in other callbacks */
-    troupe_msg *composed;   /* built and not yet sent */
-    struct tr_port *dirty;  /* ports with output to flush before the activation ends */
-    struct tr_op *event_op; /* whose completion is being handled: put afterwards, also after a panic */
+    struct tr_cell *cell; /* the running actor; NULL between activations */
+    /* Where the name of the callback of it that runs is found, for crash reports; NULL outside of user code. While this
+     * or `cleaning` is set, and only then, the actor may panic. */
+    const char *const *named;
+    const char *callback;                  /* what `named` leads to in callbacks that are no handlers */
+    troupe_msg *msg;                       /* the message or answer it handles; NULL in other callbacks */
+    troupe_msg *composed;                  /* built and not yet sent */
+    struct tr_port *dirty;                 /* ports with output to flush before the activation ends */
+    struct tr_op *event_op;                /* whose completion is being handled: put afterwards, also after a panic */
     struct tr_file_request *event_request; /* the same for a file's result */
     int accepted_fd;                       /* of the accepted event being handled; -1: taken, or none */
-    unsigned budget;                       /* units left in this activation: see budget_take in actor.c */
-    uint64_t batch_until_ns;               /* TROUPE_FOREVER until the first look at the clock */
-    bool guarded;                          /* a callback of the actor runs: it may panic */
-    troupe_token under;                    /* what it begins is begun under this: troupe_under; ref NULL: no token */
-    bool scratch_used;                     /* scratch is rewound when the callback returns */
+    /* Of this activation: units until the next look at the clock, and units used before. See budget_take in actor.c. */
+    unsigned grain, used;
+    unsigned first_grain;    /* with which each activation begins; constant */
+    uint64_t batch_until_ns; /* set by its first look at the clock */
+    /* The callback left something to tidy up when it returns: under, composed, scratch or dirty may be set. */
+    bool untidy;
+    troupe_token under;   /* what it begins is begun under this: troupe_under; ref NULL: no token */
+    bool scratch_used;    /* scratch is rewound when the callback returns */
     const char *cleaning; /* what is being released or dropped: a panic in that is no crash. NULL: nothing is */
     struct tr_arena scratch;
     uint64_t owned;  /* how many resources were ever owned by way of this context: see holdings.h */
@@ -62,6 +68,18 @@ struct troupe_ctx {
     struct tr_slot_cache slots;
     ck_stack_t alarm_returns; /* cancelled alarms whose wheel is this worker's */
 };
+
+/* Does a callback of the actor run, or a release? Then it may panic. */
+static inline bool tr_ctx_guarded(const troupe_ctx *ctx)
+{
+    return ctx->named || ctx->cleaning;
+}
+
+/* The name of the callback that runs, perhaps ""; NULL: none does. */
+static inline const char *tr_ctx_handler(const troupe_ctx *ctx)
+{
+    return !ctx->named ? NULL : *ctx->named ? *ctx->named : "";
+}
 
 /* The context of the calling thread, if it is one of rt's workers; else NULL. */
 static inline troupe_ctx *tr_ctx_here(const struct troupe_runtime *rt)
@@ -108,11 +126,13 @@ static inline void tr_msg_finish(troupe_ctx *ctx, troupe_msg *msg, int status)
         tr_msg_end(ctx, msg);
 }
 
-/* A message block for the worker of ctx, with kind and size; see tr_msg_take_small on what is not initialised. */
+/* A message block for the worker of ctx, with kind and size; see tr_msg_init_small on what is not initialised. */
 static inline troupe_msg *tr_ctx_take_msg(troupe_ctx *ctx, unsigned kind, size_t size)
 {
-    if (TR_LIKELY(size <= TR_MSG_SMALL_MAX))
-        return tr_msg_take_small(&ctx->rt->slab, &ctx->cache, size, kind);
+    if (TR_LIKELY(size <= TR_MSG_SMALL_MAX)) {
+        void *block = tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_64);
+        return TR_LIKELY(block != NULL) ? tr_msg_init_small(block, size, kind) : NULL;
+    }
     troupe_msg *msg = tr_msg_alloc(&ctx->rt->slab, &ctx->cache, size);
     if (msg)
         msg->kind = tr_msg_kind(kind);

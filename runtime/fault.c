@@ -147,7 +147,7 @@ static struct tr_fault_facts facts_of(const siginfo_t *info, const ucontext_t *u
         .sender = info->si_code <= 0 ? info->si_pid : 0,
         .behavior = cell ? cell->behavior->name : NULL,
         .index = cell ? cell->index : 0,
-        .handler = ctx ? ctx->handler : NULL,
+        .handler = ctx ? tr_ctx_handler(ctx) : NULL,
     };
 }
 
@@ -167,7 +167,7 @@ static const char *consent(const siginfo_t *info, const troupe_ctx *ctx)
         return faults.impossible;
     if (ctx->cleaning)
         return "a deferred call, a release or a drop ran: they cannot be given up half-way";
-    if (!ctx->guarded || !ctx->cell || !ctx->boundary || !ctx->fault_site.map)
+    if (!tr_ctx_guarded(ctx) || !ctx->cell || !ctx->boundary || !ctx->fault_site.map)
         return "no handler or callback of an actor ran";
     if (!ctx->cell->behavior->recover_faults)
         return "the behavior does not say recover_faults";

@@ -14,6 +14,7 @@
 void troupe_under(troupe_ctx *ctx, troupe_token token)
 {
     ctx->under = token;
+    ctx->untidy = true;
 }
 
 /* --- making and dropping ---------------------------------------------------------------------------------------- */

@@ -22,7 +22,6 @@ struct tr_incarnation {
     struct tr_list asks_cancelled; /* with their tokens: `done` is still owed */
     struct tr_alarm *ask_alarm;    /* rings at or before the first deadline; NULL: none armed */
     uint64_t ask_alarm_due_ns;
-    bool asks_due;                /* it rang: expired asks may be at the head; or asks were cancelled */
     troupe_msg *kept;             /* list, by next and prev */
     struct tr_list ports;         /* open ones */
     struct tr_list watches;       /* monitors and links that it made */

@@ -135,24 +135,36 @@ enum tr_idling {
     TR_IDLE_BUSY, /* something came: the caller still owns the cell and goes on */
     TR_IDLE_GONE, /* the cell is idle, or woken by somebody else: the caller must not touch it any more */
 };
+/* I: lets the cell go; false: something was pushed, and mark is the mark as before. If true, and only then, tr_mailbox_gone
+ * is to be called next. */
+static inline bool tr_mailbox_let_go(struct tr_cell *cell, troupe_msg *mark)
+{
+    cell->mark = NULL;
+    ck_pr_fence_release();
+    if (TR_LIKELY(ck_pr_cas_ptr(&cell->head, mark, TR_HEAD_IDLE)))
+        return true;
+    cell->mark = mark;
+    return false;
+}
+
+/* The second look at control. False: there is some, and the cell is the caller's again. */
+static inline bool tr_mailbox_gone(struct tr_cell *cell)
+{
+    ck_pr_fence_atomic_load();
+    if (TR_LIKELY(!tr_mailbox_has_control(cell)) || !ck_pr_cas_ptr(&cell->head, TR_HEAD_IDLE, NULL))
+        return true;
+    ck_pr_fence_acquire();
+    return false;
+}
+
 /* Tries to go idle. *old_mark as in fetch, valid in both cases. */
 static inline enum tr_idling tr_mailbox_idle(struct tr_cell *cell, troupe_msg **old_mark)
 {
     troupe_msg *mark = cell->mark;
-    troupe_msg *handled = tr_mailbox_mark_let_go(mark); /* now: after the CAS another worker may handle and free it */
-    *old_mark = NULL;
-    cell->mark = NULL;
-    ck_pr_fence_release();
-    if (!ck_pr_cas_ptr(&cell->head, mark, TR_HEAD_IDLE)) {
-        cell->mark = mark;
-        return TR_IDLE_BUSY;
-    }
-    *old_mark = handled;
-    ck_pr_fence_atomic_load();
-    if (TR_LIKELY(!tr_mailbox_has_control(cell)) || !ck_pr_cas_ptr(&cell->head, TR_HEAD_IDLE, NULL))
-        return TR_IDLE_GONE;
-    ck_pr_fence_acquire();
-    return TR_IDLE_BUSY;
+    troupe_msg *handled = tr_mailbox_mark_let_go(mark); /* now: after the step another worker may handle and free it */
+    bool idle = tr_mailbox_let_go(cell, mark);
+    *old_mark = idle ? handled : NULL;
+    return idle && tr_mailbox_gone(cell) ? TR_IDLE_GONE : TR_IDLE_BUSY;
 }
 
 /* A message that was popped last goes back to the front. */

@@ -52,14 +52,11 @@ static inline uint16_t tr_msg_kind(unsigned kind)
 troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size);
 void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg);
 
-/* A message with a small payload, for a worker. What only asks and replies use (ask, ask_generation) is not
+/* A message with a small payload in a block of the smallest class. What only asks and replies use (ask, ask_generation) is not
  * initialised. */
-static inline troupe_msg *tr_msg_take_small(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size,
-                                            unsigned kind)
+static inline troupe_msg *tr_msg_init_small(void *block, size_t size, unsigned kind)
 {
-    troupe_msg *msg = (troupe_msg *)tr_slab_take(slab, cache, TR_CLASS_64);
-    if (TR_UNLIKELY(!msg))
-        return NULL;
+    troupe_msg *msg = block;
     msg->prev = NULL;
     msg->size = (uint32_t)size;
     msg->kind = tr_msg_kind(kind);

@@ -36,7 +36,7 @@ void *troupe_scratch(troupe_ctx *ctx, size_t size)
     void *memory = tr_arena_alloc(&ctx->scratch, size);
     if (TR_UNLIKELY(!memory))
         out_of_memory(ctx, "troupe_scratch", size);
-    ctx->scratch_used = true;
+    ctx->scratch_used = ctx->untidy = true;
     return memory;
 }
 

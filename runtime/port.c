@@ -110,6 +110,7 @@ void tr_port_dirty(troupe_ctx *ctx, struct tr_port *port)
     port->dirty = true;
     port->dirty_next = ctx->dirty;
     ctx->dirty = port;
+    ctx->untidy = true;
 }
 
 void tr_port_flush_dirty(troupe_ctx *ctx)

@@ -49,7 +49,7 @@ static void fill(troupe_ctx *ctx, troupe_crash *crash, troupe_cause cause)
     crash->actor = tr_cell_addr(cell);
     crash->parent = cell->parent ? tr_cell_addr(cell->parent) : (troupe_addr){0};
     crash->behavior = cell->behavior->name;
-    crash->handler = ctx->handler ? ctx->handler : "";
+    crash->handler = ctx->named ? tr_ctx_handler(ctx) : "";
     crash->cause = cause;
     crash->incarnation = cell->incarnation_nr;
     crash->restarts = tr_window_count(&cell->recovery->window, tr_policy_restarts(cell->policy),

@@ -40,6 +40,7 @@ static int attach_hook(void *arg, struct tr_worker *worker, void **io_out)
         tr_fault_detach(&ctx->fault_site);
         return status;
     }
+    ctx->now_ns = tr_loop_clock();
     ctx->worker = worker;
     tr_worker_set_user(worker, ctx);
     ck_pr_fence_store();
@@ -56,12 +57,20 @@ static void detach_hook(void *io)
     tr_fault_detach(&ctx->fault_site);
 }
 
+/* What the loop last read, unless the worker has read the clock since. */
+static void follow_clock(troupe_ctx *ctx)
+{
+    uint64_t now_ns = tr_loop_now(ctx->loop);
+    if (now_ns > ctx->now_ns)
+        ctx->now_ns = now_ns;
+}
+
 static unsigned poll_hook(void *io)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
     unsigned delivered = ctx->rt->hooks.poll(ctx->loop);
-    ctx->now_ns = tr_loop_now(ctx->loop);
+    follow_clock(ctx);
     return delivered;
 }
 
@@ -70,7 +79,7 @@ static unsigned wait_hook(void *io, uint64_t timeout_ns)
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
     unsigned delivered = ctx->rt->hooks.wait(ctx->loop, timeout_ns);
-    ctx->now_ns = tr_loop_now(ctx->loop); /* the next activation may come after hours of sleep */
+    follow_clock(ctx); /* the next activation may come after hours of sleep */
     return delivered;
 }
 
@@ -89,23 +98,17 @@ static void wake_hook(void *io)
 static uint64_t now_hook(void *arg)
 {
     const struct troupe_runtime *rt = arg;
-    return rt->hooks.now(rt->hooks.arg);
+    uint64_t now_ns = rt->hooks.now(rt->hooks.arg);
+    troupe_ctx *ctx = tr_ctx_here(rt);
+    if (ctx)
+        ctx->now_ns = now_ns;
+    return now_ns;
 }
 
 static uint64_t random_hook(void *io)
 {
     const troupe_ctx *ctx = io;
     return ctx->rt->hooks.random(ctx->loop);
-}
-
-/* Nearly every runnable is an actor. */
-static void run_hook(void *arg, struct tr_worker *worker, struct tr_runnable *runnable)
-{
-    struct troupe_runtime *rt = arg;
-    if (TR_UNLIKELY(runnable == &rt->tokens.runnable))
-        tr_sweep_step(tr_worker_user(worker));
-    else
-        tr_actor_run(worker, runnable);
 }
 
 static struct tr_hooks wrapped_hooks(struct troupe_runtime *rt)
@@ -181,6 +184,7 @@ static int contexts_make(struct troupe_runtime *rt)
         memset(ctx, 0, size);
         ctx->rt = rt;
         ctx->accepted_fd = -1;
+        ctx->first_grain = rt->options.batch < TR_CLOCK_EVERY ? rt->options.batch : TR_CLOCK_EVERY;
         ck_stack_init(&ctx->alarm_returns);
         rt->contexts[i] = ctx;
     }
@@ -232,7 +236,8 @@ static int io_and_pool_make(struct troupe_runtime *rt)
         .pin = rt->options.pin,
         .spin_ns = rt->options.spin_ns,
         .name = rt->options.name,
-        .run = run_hook,
+        .run = tr_actor_run,
+        .turn = tr_actor_turn,
         .arg = rt,
     };
     return tr_pool_create(&rt->pool, &pool, &hooks);

@@ -9,6 +9,10 @@
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "sched/base/assert.h"
+#include "sched/schedule.h"
+
+#define NOINLINE __attribute__((noinline))
+#define WORD sizeof(uint64_t)
 
 /* Lists of composed and of kept messages: first in a pointer, linked by next and prev. */
 static void list_add(troupe_msg **first, troupe_msg *msg)
@@ -31,21 +35,13 @@ static void list_remove(troupe_msg **first, troupe_msg *msg)
     msg->next = msg->prev = NULL;
 }
 
-/* A word is what most messages carry, and a call of memcpy would cost as much as all the rest. */
-static inline void copy_payload(unsigned char *to, const void *payload, size_t size)
-{
-    if (size == sizeof(uint64_t))
-        memcpy(to, payload, sizeof(uint64_t));
-    else if (size)
-        memcpy(to, payload, size);
-}
-
 int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t size, troupe_msg **out)
 {
     troupe_msg *msg = tr_ctx_take_msg(ctx, kind, size);
     if (TR_UNLIKELY(!msg))
         return size > TROUPE_PAYLOAD_MAX ? -EMSGSIZE : -ENOMEM;
-    copy_payload(msg->payload, payload, size);
+    if (size)
+        memcpy(msg->payload, payload, size);
     *out = msg;
     return 0;
 }
@@ -65,11 +61,10 @@ static __attribute__((noinline, cold)) int refuse(struct troupe_runtime *rt, tro
 static inline enum tr_push push(const struct tr_cell_table *cells, troupe_addr to, troupe_msg *msg,
                                 struct tr_cell **receiver)
 {
-    struct tr_cell *cell = *receiver = tr_cell_find(cells, to);
-    uint32_t generation = tr_addr_generation(to);
-    if (TR_UNLIKELY(!cell || ck_pr_load_32(&cell->generation) != generation))
+    struct tr_cell *cell = *receiver = tr_cell_at(cells, to);
+    if (TR_UNLIKELY(!cell || ck_pr_load_64(&cell->name) != to.bits))
         return TR_PUSH_CLOSED;
-    msg->generation = generation;
+    msg->generation = tr_addr_generation(to);
     return tr_mailbox_push(cell, msg);
 }
 
@@ -79,7 +74,7 @@ static inline int post_here(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
     struct tr_cell *receiver;
     enum tr_push pushed = push(&ctx->rt->cells, to, msg, &receiver);
     if (pushed == TR_PUSH_WAKE)
-        tr_worker_schedule(ctx->worker, &receiver->runnable);
+        tr_schedule_here(ctx->rt->pool, ctx->worker, &receiver->runnable);
     return TR_LIKELY(pushed != TR_PUSH_CLOSED) ? 0 : refuse(ctx->rt, ctx, to, msg);
 }
 
@@ -100,14 +95,37 @@ int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
     return post_here(ctx, to, msg);
 }
 
-int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
+static NOINLINE int tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
     troupe_msg *msg = tr_ctx_take_msg(ctx, kind, size);
     if (TR_UNLIKELY(!msg))
         return size > TROUPE_PAYLOAD_MAX ? -EMSGSIZE : -ENOMEM;
-    copy_payload(msg->payload, payload, size);
+    if (size)
+        memcpy(msg->payload, payload, size);
     msg->sender = tr_cell_addr(ctx->cell);
     return post_here(ctx, to, msg);
+}
+
+/* The same as tell, for none to two words to an actor that lives, while there is a block at hand: then nothing is called
+ * from here that is not called last, so that no register needs to be saved. */
+int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
+{
+    struct troupe_runtime *rt = ctx->rt;
+    struct tr_cell *cell = tr_cell_at(&rt->cells, to);
+    bool usual = (size & ~(size_t)(3 * WORD)) == 0 && size <= TR_MSG_SMALL_MAX && kind <= UINT16_MAX && cell;
+    if (TR_UNLIKELY(!usual || ck_pr_load_64(&cell->name) != to.bits || !tr_slab_has(&ctx->cache, TR_CLASS_64)))
+        return tell(ctx, to, kind, payload, size);
+    troupe_msg *msg = tr_msg_init_small(tr_slab_pop(&ctx->cache, TR_CLASS_64), size, kind);
+    if (TR_LIKELY(size >= WORD))
+        memcpy(msg->payload, payload, WORD);
+    if (size > WORD)
+        memcpy(msg->payload + WORD, (const unsigned char *)payload + WORD, WORD);
+    msg->sender = tr_cell_addr(ctx->cell);
+    msg->generation = tr_addr_generation(to);
+    enum tr_push pushed = tr_mailbox_push(cell, msg);
+    if (pushed == TR_PUSH_WAKE)
+        return tr_schedule_here(rt->pool, ctx->worker, &cell->runnable);
+    return TR_LIKELY(pushed == TR_PUSH_QUEUED) ? 0 : refuse(rt, ctx, to, msg);
 }
 
 troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size)
@@ -117,6 +135,7 @@ troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size)
         return NULL;
     msg->kind = tr_msg_kind(kind);
     list_add(&ctx->composed, msg);
+    ctx->untidy = true;
     return msg;
 }
 

@@ -6,6 +6,7 @@
 #ifndef TR_RUNTIME_SLAB_H
 #define TR_RUNTIME_SLAB_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -87,17 +88,27 @@ enum tr_class tr_class_for(size_t size);
 void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class);
 void tr_slab_free(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory);
 
-/* The same two for a worker, with the usual case inline: the loaded magazine is neither empty nor full. */
-static inline void *tr_slab_take(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
+static inline bool tr_slab_has(const struct tr_slab_cache *cache, enum tr_class class)
+{
+    return cache->classes[class].loaded.count != 0;
+}
+
+/* Of a worker's cache in which tr_slab_has. */
+static inline void *tr_slab_pop(struct tr_slab_cache *cache, enum tr_class class)
 {
     struct tr_magazine *loaded = &cache->classes[class].loaded;
     struct tr_block *block = loaded->head;
-    if (TR_UNLIKELY(loaded->count == 0))
-        return tr_slab_alloc(slab, cache, class);
     TR_UNPOISON(block, tr_class_size(class));
     loaded->head = block->next;
     loaded->count--;
     return block;
+}
+
+/* tr_slab_alloc and tr_slab_free for a worker, with the usual case inline: the loaded magazine is neither empty nor
+ * full. */
+static inline void *tr_slab_take(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
+{
+    return TR_LIKELY(tr_slab_has(cache, class)) ? tr_slab_pop(cache, class) : tr_slab_alloc(slab, cache, class);
 }
 
 static inline void tr_slab_put(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)

@@ -60,9 +60,9 @@ static void fill(struct tr_cell *cell, struct tr_cell *parent, const struct tr_s
     cell->policy = policy_of(request);
     cell->args = request->args;
     cell->place = request->place;
+    cell->mood = 0;
     ck_pr_store_8(&cell->life, request->unborn ? TR_LIFE_WAITING : TR_LIFE_STARTING);
     cell->unborn = request->unborn;
-    cell->held = 0;
     cell->reason = TROUPE_REASON_NORMAL;
     cell->calls_crashed = cell->calls_stopped = cell->crashed = cell->forced = cell->closed = false;
     cell->announces_restart = cell->regroup = cell->final = cell->buried = false;

@@ -236,14 +236,14 @@ void tr_supervise_crash(troupe_ctx *ctx)
         tr_recovery_record(ctx);
     else
         tr_log_line(&ctx->rt->log, TROUPE_LOG_WARN, "late_crash",
-                    "%s#%u crashed in %s while it ends, which goes on: %s", name_of(cell), cell->index, ctx->handler,
-                    ctx->panic.text);
+                    "%s#%u crashed in %s while it ends, which goes on: %s", name_of(cell), cell->index,
+                    tr_ctx_handler(ctx), ctx->panic.text);
     tr_port_event_done(ctx);
     tr_actor_drop_composed(ctx);
     tr_owner_rewind_scratch(ctx);
     ctx->under.ref = NULL;
     tr_redeliver_after_crash(ctx);
-    ctx->handler = NULL;
+    ctx->named = NULL;
     if (lives) {
         cell->crashed = true;
         cell->calls_stopped = false; /* that is for orderly ends */

@@ -137,14 +137,14 @@ static void add_name(struct tr_text *text, const struct tr_cell *cell)
 struct activity {
     const struct tr_cell *cell;
     const char *handler;
-    uint64_t since_ns;
+    uint64_t since_ns; /* or a little before */
 };
 
 PEEKS static struct activity peek_worker(const struct look *look, unsigned worker)
 {
     const troupe_ctx *ctx = look->rt->contexts[worker];
-    const char *handler = ctx->handler ? ctx->handler : ctx->cleaning;
-    return (struct activity){ctx->cell, handler, ctx->batch_until_ns - look->rt->options.batch_ns};
+    const char *handler = tr_ctx_handler(ctx);
+    return (struct activity){ctx->cell, handler ? handler : ctx->cleaning, ctx->now_ns};
 }
 
 /* True: a handler of the actor runs. */

@@ -37,15 +37,14 @@ void tr_pace_pause(struct tr_pace *pace, uint64_t now_ns)
     close_stretch(pace, now_ns);
 }
 
-void tr_pace_sample(struct tr_pace *pace, uint64_t now_ns)
+void tr_pace_sample(struct tr_pace *pace, uint64_t now_ns, uint64_t runs)
 {
-    TR_ASSERT(pace->runs > 0);
+    TR_ASSERT(runs > 0);
     close_stretch(pace, now_ns);
-    uint64_t sample = pace->busy_ns / pace->runs;
+    uint64_t sample = pace->busy_ns / runs;
     if (sample > SAMPLE_MAX_NS)
         sample = SAMPLE_MAX_NS;
     ck_pr_store_64(&pace->cost_ns, (3 * pace->cost_ns + sample) / 4 + 1);
     pace->due = runs_until_due(pace->cost_ns);
     pace->busy_ns = 0;
-    pace->runs = 0;
 }

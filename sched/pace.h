@@ -22,7 +22,6 @@ struct tr_pace {
     uint64_t cost_ns;  /* smoothed length of one activation; at least 1 */
     uint64_t began_ns; /* when the busy stretch being measured began; meaningless while paused */
     uint64_t busy_ns;  /* busy time before that stretch, not sampled yet */
-    unsigned runs;     /* activations since the last sample */
     unsigned due;      /* sample after so many: often enough to notice a change, seldom enough to cost nothing */
 };
 
@@ -30,13 +29,13 @@ void tr_pace_init(struct tr_pace *pace);
 /* Work begins after an idle time; work ends. */
 void tr_pace_resume(struct tr_pace *pace, uint64_t now_ns);
 void tr_pace_pause(struct tr_pace *pace, uint64_t now_ns);
-/* Takes a sample: the clock was read because tr_pace_count said so. */
-void tr_pace_sample(struct tr_pace *pace, uint64_t now_ns);
+/* Takes a sample: the clock was read because tr_pace_due said so. runs: activations since the last one, not 0. */
+void tr_pace_sample(struct tr_pace *pace, uint64_t now_ns, uint64_t runs);
 
-/* Counts one activation. True if it is time to read the clock. */
-static inline bool tr_pace_count(struct tr_pace *pace)
+/* Is it time to read the clock, so many activations after the last sample? */
+static inline bool tr_pace_due(const struct tr_pace *pace, uint64_t runs)
 {
-    return ++pace->runs >= pace->due;
+    return runs >= pace->due;
 }
 
 /* The estimate, for other workers: a single writer's word, perhaps a little old. */

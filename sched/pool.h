@@ -41,6 +41,9 @@ struct tr_pool_options {
     const char *name; /* thread name prefix: "troupe" gives troupe/w0 */
     /* Runs one activation of r on this worker. It must come back; it may schedule anything, r included. */
     void (*run)(void *arg, struct tr_worker *worker, struct tr_runnable *r);
+    /* Calls tr_worker_turn and returns; it may come back from inside of `run` by a jump to its own frame. NULL: not
+     * needed. */
+    void (*turn)(void *arg, struct tr_worker *worker);
     void *arg;
 };
 
@@ -62,6 +65,9 @@ void tr_pool_destroy(struct tr_pool *pool);
  * Order: release; the run of r sees all that the caller wrote before. Any thread; a foreign one keeps the pool from
  * being destroyed until the call returns, which may be after r has run. */
 void tr_pool_schedule(struct tr_pool *pool, struct tr_runnable *r);
+/* One turn of a worker's loop: up to TR_TURN_RUNS activations, or a sleep. For options.turn. */
+void tr_worker_turn(struct tr_worker *worker);
+
 /* The same for a caller that knows the worker it is. */
 void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r);
 /* As schedule, but to the tail of the worker's run queue: for a runnable that used up its budget, and for completions
@@ -87,7 +93,10 @@ unsigned tr_worker_index(const struct tr_worker *worker);
 void *tr_worker_io(const struct tr_worker *worker);
 /* One pointer per worker for the layer above (its slabs, counters). Set in attach or before start. */
 void tr_worker_set_user(struct tr_worker *worker, void *user);
-void *tr_worker_user(const struct tr_worker *worker);
+static inline void *tr_worker_user(const struct tr_worker *worker)
+{
+    return *(void *const *)worker; /* its first member */
+}
 
 unsigned tr_pool_workers(const struct tr_pool *pool);
 /* Workers and spares: indices below it are valid for what follows. */

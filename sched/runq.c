@@ -46,21 +46,6 @@ void tr_runq_check(const struct tr_runq *queue)
     TR_ASSERT(ck_pr_load_32(&queue->tail) - ck_pr_load_32(&queue->head) <= TR_RUNQ_SIZE);
 }
 
-struct tr_runnable *tr_runq_swap_lifo(struct tr_runq *queue, struct tr_runnable *r)
-{
-    ck_pr_fence_release(); /* P */
-    return ck_pr_fas_ptr(&queue->lifo, r);
-}
-
-struct tr_runnable *tr_runq_take_lifo(struct tr_runq *queue)
-{
-    if (ck_pr_load_ptr(&queue->lifo) == NULL)
-        return NULL;
-    struct tr_runnable *r = ck_pr_fas_ptr(&queue->lifo, NULL);
-    ck_pr_fence_acquire(); /* T */
-    return r;
-}
-
 static struct tr_runnable **cell(struct tr_runq *queue, uint32_t position)
 {
     return &queue->cells[position % TR_RUNQ_SIZE];

@@ -6,7 +6,10 @@
 #define TR_SCHED_RUNQ_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include <ck_pr.h>
 
 #include "sched/base/cacheline.h"
 #include "sched/pool.h"
@@ -26,9 +29,21 @@ void tr_runq_init(struct tr_runq *queue);
 void tr_runq_check(const struct tr_runq *queue);
 
 /* Owner: puts r into the LIFO slot and returns what it displaces, or NULL. */
-struct tr_runnable *tr_runq_swap_lifo(struct tr_runq *queue, struct tr_runnable *r);
+static inline struct tr_runnable *tr_runq_swap_lifo(struct tr_runq *queue, struct tr_runnable *r)
+{
+    ck_pr_fence_release(); /* P */
+    return ck_pr_fas_ptr(&queue->lifo, r);
+}
+
 /* Anyone: empties the LIFO slot; NULL if it was empty. */
-struct tr_runnable *tr_runq_take_lifo(struct tr_runq *queue);
+static inline struct tr_runnable *tr_runq_take_lifo(struct tr_runq *queue)
+{
+    if (ck_pr_load_ptr(&queue->lifo) == NULL)
+        return NULL;
+    struct tr_runnable *r = ck_pr_fas_ptr(&queue->lifo, NULL);
+    ck_pr_fence_acquire(); /* T */
+    return r;
+}
 
 /* Owner: appends r to the ring; false when it is full. */
 bool tr_runq_push(struct tr_runq *queue, struct tr_runnable *r);

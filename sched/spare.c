@@ -119,7 +119,7 @@ static void take_part(struct tr_worker *worker)
 {
     tr_idle_join(&worker->pool->idle, worker->index);
     while (is_called(worker) && ck_pr_load_uint(&worker->pool->stop) == 0)
-        tr_worker_turn(worker);
+        tr_worker_take_turn(worker);
     tr_worker_retire(worker);
     hand_over(worker);
     if (tr_idle_unguarded(&worker->pool->idle, worker->index))

@@ -9,11 +9,12 @@
 #include "sched/base/assert.h"
 #include "sched/base/count.h"
 #include "sched/pool_state.h"
+#include "sched/schedule.h"
 #include "sched/steal.h"
 
 /* The life of a worker:
  *
- *   next        LIFO slot, run queue, common queue, own I/O            -> run one activation, again
+ *   next        LIFO slot, run queue, common queue, own I/O            -> run, and what comes into the LIFO slot, again
  *     nothing   search: others' run queues, common queue, own I/O,
  *               for the spin budget; last their stale LIFO slots       -> run
  *     nothing   park: announce it, look at everything once more, sleep -> again
@@ -35,6 +36,9 @@
  * worker->tokens: others add 1 after the wake they owed (release), the owner reads it once, before it detaches
  *   (acquire). Edge: what a waker did with this worker's I/O state happens before detach frees it. */
 
+_Static_assert(offsetof(struct tr_worker, user) == 0, "tr_worker_user finds it there");
+_Static_assert((TR_TURN_RUNS & (TR_TURN_RUNS - 1)) == 0, "ticks are counted by a mask");
+
 static _Thread_local struct tr_worker *self __attribute__((tls_model("initial-exec")));
 
 void tr_worker_enter(struct tr_worker *worker)
@@ -51,7 +55,6 @@ void tr_worker_init(struct tr_worker *worker, struct tr_pool *pool, unsigned ind
 {
     worker->pool = pool;
     worker->index = index;
-    worker->until_outside = TR_OUTSIDE_EVERY;
     tr_pace_init(&worker->pace);
     tr_spin_init(&worker->spin, pool->options.spin_ns);
     tr_runq_init(&worker->runq);
@@ -61,8 +64,7 @@ void tr_worker_check(const struct tr_worker *worker)
 {
     TR_ASSERT(worker->pool->workers + worker->index == worker);
     TR_ASSERT(!worker->delivering);
-    TR_ASSERT(worker->lifo_runs <= TR_LIFO_RUNS_MAX);
-    TR_ASSERT(worker->until_outside <= TR_OUTSIDE_EVERY);
+    TR_ASSERT(worker->outside_tick <= worker->tick && worker->sampled_tick <= worker->tick);
     TR_ASSERT(!worker->searching || worker->dry);
     tr_runq_check(&worker->runq);
 }
@@ -142,12 +144,17 @@ void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r)
     seek_help(worker);
 }
 
-void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r)
+int tr_worker_scheduled(struct tr_worker *worker, struct tr_runnable *displaced)
 {
-    struct tr_runnable *displaced = tr_runq_swap_lifo(&worker->runq, r);
     if (displaced)
         push(worker, displaced);
     seek_help(worker);
+    return 0;
+}
+
+void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r)
+{
+    tr_schedule_here(worker->pool, worker, r);
 }
 
 /* --- finding work ------------------------------------------------------------------------------------------------- */
@@ -155,11 +162,8 @@ void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r)
 static struct tr_runnable *pop_local(struct tr_worker *worker)
 {
     struct tr_runnable *r;
-    if (worker->lifo_runs < TR_LIFO_RUNS_MAX && (r = tr_runq_take_lifo(&worker->runq)) != NULL) {
-        worker->lifo_runs++;
+    if (worker->tick % TR_TURN_RUNS != 0 && (r = tr_runq_take_lifo(&worker->runq)) != NULL)
         return r;
-    }
-    worker->lifo_runs = 0;
     r = tr_runq_pop(&worker->runq);
     return r ? r : tr_runq_take_lifo(&worker->runq);
 }
@@ -194,7 +198,7 @@ static void poll(struct tr_worker *worker)
 /* Once in TR_OUTSIDE_EVERY ticks the world outside comes first, or a worker with endless local work would starve it. */
 static struct tr_runnable *look_outside_first(struct tr_worker *worker)
 {
-    worker->until_outside = TR_OUTSIDE_EVERY;
+    worker->outside_tick = worker->tick;
     poll(worker);
     return take_injected(worker, 1);
 }
@@ -202,7 +206,7 @@ static struct tr_runnable *look_outside_first(struct tr_worker *worker)
 static struct tr_runnable *next(struct tr_worker *worker)
 {
     struct tr_runnable *r;
-    if (--worker->until_outside == 0 && (r = look_outside_first(worker)) != NULL)
+    if (worker->tick - worker->outside_tick >= TR_OUTSIDE_EVERY && (r = look_outside_first(worker)) != NULL)
         return r;
     if ((r = pop_local(worker)) != NULL)
         return r;
@@ -342,18 +346,23 @@ static void park(struct tr_worker *worker)
 
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
-static void run(struct tr_worker *worker, struct tr_runnable *r)
+static inline void run(struct tr_worker *worker, struct tr_runnable *r)
 {
-    struct tr_pool *pool = worker->pool;
-    if (worker->dry)
-        end_dryness(worker);
+    const struct tr_pool *pool = worker->pool;
     tr_count(&worker->tick, 1);
     pool->options.run(pool->options.arg, worker, r);
-    if (tr_pace_count(&worker->pace)) {
-        tr_pace_sample(&worker->pace, now(worker));
-        if (tr_runq_len(&worker->runq) > 1)
-            seek_help(worker);
-    }
+}
+
+/* Is it time to see how long activations take? */
+static void sample(struct tr_worker *worker)
+{
+    uint64_t runs = worker->tick - worker->sampled_tick;
+    if (!tr_pace_due(&worker->pace, runs))
+        return;
+    worker->sampled_tick = worker->tick;
+    tr_pace_sample(&worker->pace, now(worker), runs);
+    if (tr_runq_len(&worker->runq) > 1)
+        seek_help(worker);
 }
 
 /* Nobody claims this worker any more, but a claimant may still be on its way with the token. */
@@ -364,15 +373,32 @@ static void collect_tokens(struct tr_worker *worker)
     ck_pr_fence_acquire();
 }
 
+/* What the LIFO slot holds is run at once, without a look at anything else, so that a message between two actors of one
+ * worker costs as little as it can; each TR_TURN_RUNS ticks everything else has its turn. */
 void tr_worker_turn(struct tr_worker *worker)
 {
     struct tr_runnable *r = next(worker);
     if (!r)
         r = search(worker);
-    if (r)
-        run(worker, r);
-    else
+    if (!r) {
         park(worker);
+        return;
+    }
+    if (worker->dry)
+        end_dryness(worker);
+    do
+        run(worker, r);
+    while (worker->tick % TR_TURN_RUNS != 0 && (r = tr_runq_take_lifo(&worker->runq)) != NULL);
+    sample(worker);
+}
+
+void tr_worker_take_turn(struct tr_worker *worker)
+{
+    const struct tr_pool_options *options = &worker->pool->options;
+    if (options->turn)
+        options->turn(options->arg, worker);
+    else
+        tr_worker_turn(worker);
 }
 
 static void end_search(struct tr_worker *worker)
@@ -398,7 +424,7 @@ void tr_worker_finish(struct tr_worker *worker)
 void tr_worker_loop(struct tr_worker *worker)
 {
     while (!stopping(worker->pool))
-        tr_worker_turn(worker);
+        tr_worker_take_turn(worker);
     tr_worker_finish(worker);
 }
 
@@ -422,9 +448,4 @@ void *tr_worker_io(const struct tr_worker *worker)
 void tr_worker_set_user(struct tr_worker *worker, void *user)
 {
     worker->user = user;
-}
-
-void *tr_worker_user(const struct tr_worker *worker)
-{
-    return worker->user;
 }

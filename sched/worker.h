@@ -16,7 +16,7 @@
 #include "sched/runq.h"
 #include "sched/spin.h"
 
-#define TR_LIFO_RUNS_MAX 3     /* runs in a row from the LIFO slot: two actors in dialogue must not starve the others */
+#define TR_TURN_RUNS 4         /* one run in so many looks into the run queue before the LIFO slot: a power of two */
 #define TR_OUTSIDE_EVERY 61    /* each so many ticks the common queue and I/O come first; prime, to fall out of step */
 #define TR_INJECT_TAKE_MAX 127 /* most that one worker takes from the common queue at once */
 #define TR_LIFO_STALE_NS 10000 /* a victim whose tick stood still for so long is not about to run its LIFO slot */
@@ -30,19 +30,19 @@ struct tr_victim {
 
 struct tr_worker {
     /* Constant while the thread runs, but for user. */
+    void *user; /* the first: see tr_worker_user */
     struct tr_pool *pool;
     unsigned index;
     void *io;
-    void *user;
     pthread_t thread;
     int attach_error; /* 0 or -errno, valid once the thread has reported */
 
     /* The owner's own. */
-    unsigned lifo_runs;     /* in a row, from the LIFO slot */
-    unsigned until_outside; /* ticks until the common queue comes first */
-    bool searching;         /* counted in the idle word's searchers */
-    bool delivering;        /* inside hooks->poll or wait: whom to wake is decided after the batch */
-    bool dry;               /* nothing found since dry_since_ns */
+    uint64_t outside_tick; /* when the common queue and I/O came first the last time */
+    uint64_t sampled_tick; /* when the pace was sampled the last time */
+    bool searching;        /* counted in the idle word's searchers */
+    bool delivering;       /* inside hooks->poll or wait: whom to wake is decided after the batch */
+    bool dry;              /* nothing found since dry_since_ns */
     uint64_t dry_since_ns;
     uint64_t claims;       /* times it was claimed as a sleeper: tokens it is owed, ever */
     uint64_t activity;     /* sum of all ticks when it last lay down */
@@ -67,8 +67,8 @@ void tr_worker_check(const struct tr_worker *worker);
 void tr_worker_enter(struct tr_worker *worker);
 /* Runs until the pool stops. Returns when no thread can call this worker's wake any more. Owner. */
 void tr_worker_loop(struct tr_worker *worker);
-/* One turn of that loop: an activation, or a sleep. Owner. */
-void tr_worker_turn(struct tr_worker *worker);
+/* One turn of that loop, by way of options.turn. Owner. */
+void tr_worker_take_turn(struct tr_worker *worker);
 /* Between two turns: searches no more. The caller must look at the common queue once more, and at whether it leaves a
  * guard. Owner. */
 void tr_worker_retire(struct tr_worker *worker);

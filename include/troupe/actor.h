@@ -99,7 +99,7 @@ TROUPE_API troupe_addr troupe_child_at(const troupe_ctx *ctx, unsigned place);
 TROUPE_API troupe_addr troupe_self(const troupe_ctx *ctx);
 TROUPE_API troupe_addr troupe_parent(const troupe_ctx *ctx);   /* nobody for the root */
 TROUPE_API unsigned troupe_incarnation(const troupe_ctx *ctx); /* 1 for the first */
-/* Monotonic nanoseconds, as the worker last read the clock: free, and at most about eight activations old. */
+/* Monotonic nanoseconds, as the worker last read the clock: free, and at most 16 short activations old. */
 TROUPE_API uint64_t troupe_now(const troupe_ctx *ctx);
 
 /* Tells an actor to stop, in order: its children, then its `stopped`, then what it owned. It overtakes all messages;

@@ -8,10 +8,13 @@
 /* Runs n activations of cost_ns each. */
 static uint64_t run_some(struct tr_pace *pace, uint64_t now_ns, unsigned n, uint64_t cost_ns)
 {
+    static uint64_t runs;
     for (unsigned i = 0; i < n; i++) {
         now_ns += cost_ns;
-        if (tr_pace_count(pace))
-            tr_pace_sample(pace, now_ns);
+        if (!tr_pace_due(pace, ++runs))
+            continue;
+        tr_pace_sample(pace, now_ns, runs);
+        runs = 0;
     }
     return now_ns;
 }
