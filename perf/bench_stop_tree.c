@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stopping a wide tree: a parent with 100,000 children, each with 64 bytes of state and one message handled. Prints,
- * for one and for two workers,
- *   stop_tree_w1   ms from the grandparent's troupe_stop until its child_stopped: by then all slots are free again
- *   spawn_tree_w1  ms from the parent's first spawn until the last child has handled its message, for information
- * All rounds run in one runtime, so the slots are used over and over. Exit status 1 when actors are left over.
- * Arguments: see support/bench.h; COUNT is children. */
-#include <troupe/troupe.h>
-
-#include <stdio.h>
-
+/* Stopping a wide tree: a parent with very many children, each with 64 bytes of state and one message handled.
+ *   stop_tree   from the grandparent's troupe_stop until its child_stopped: by then all slots are free again
+ *   spawn_tree  from the parent's first spawn until it has heard of the last child that it handled its message
+ * The tree is made and stopped a few times in one runtime, so the slots are used over and over; the medians count. */
 #include "perf/support/bench.h"
 
 enum { HELLO };       /* to a child */
@@ -16,10 +10,12 @@ enum { READY };       /* to the parent, from each child */
 enum { TREE, BEGIN }; /* to the grandparent, from the parent and from itself */
 
 #define LIMIT_MS 25.0
+#define TREES 3u
 
 struct trial {
-    unsigned children, rounds;
-    struct tr_series *stop, *spawn;
+    unsigned children, trees;
+    uint32_t stop_us[TREES], spawn_us[TREES];
+    uint64_t left_over;
 };
 
 /* --- a child --- */
@@ -108,7 +104,7 @@ static void on_tree(troupe_ctx *ctx, void *self, const troupe_msg *msg)
 {
     struct grandparent *grandparent = self;
     uint64_t took_ns = *(const uint64_t *)troupe_payload(msg);
-    tr_series_add(grandparent->trial->spawn, (double)took_ns / 1e6);
+    grandparent->trial->spawn_us[grandparent->trial->trees] = (uint32_t)(took_ns / 1000);
     grandparent->stopped_ns = tr_bench_clock();
     troupe_stop(ctx, troupe_sender(msg));
 }
@@ -117,18 +113,16 @@ static void grandparent_child_stopped(troupe_ctx *ctx, void *self, troupe_addr c
 {
     struct grandparent *grandparent = self;
     struct trial *trial = grandparent->trial;
-    tr_series_add(trial->stop, (double)(tr_bench_clock() - grandparent->stopped_ns) / 1e6);
+    trial->stop_us[trial->trees++] = (uint32_t)((tr_bench_clock() - grandparent->stopped_ns) / 1000);
     troupe_stats stats;
     troupe_stats_read(troupe_ctx_runtime(ctx), &stats);
-    if (reason != TROUPE_REASON_STOPPED || stats.actors != 1) {
-        fprintf(stderr, "bench_stop_tree: %s, with %llu actors still there\n", troupe_reason_name(reason),
-                (unsigned long long)stats.actors - 1);
+    trial->left_over += stats.actors - 1;
+    if (reason != TROUPE_REASON_STOPPED)
         troupe_stop_runtime(ctx, 1);
-    } else if (trial->stop->count == trial->rounds) {
+    else if (trial->trees == TREES)
         troupe_stop_runtime(ctx, 0);
-    } else {
+    else
         troupe_tell(ctx, troupe_self(ctx), BEGIN, NULL, 0);
-    }
     (void)child;
 }
 
@@ -143,27 +137,19 @@ static const troupe_behavior grandparent_behavior = {
                  [BEGIN] = {.name = "begin", .fn = on_begin}},
 };
 
-/* --- rounds --- */
-
-/* 0; 1: the limit was missed; 2: the runtime failed. */
-static int measure(const struct tr_bench_options *bench, unsigned workers)
+static int run(const struct tr_bench *bench)
 {
-    struct tr_series stop = {.name = workers == 1 ? "stop_tree_w1" : "stop_tree_w2", .unit = "ms", .limit = LIMIT_MS};
-    struct tr_series spawn = {.name = workers == 1 ? "spawn_tree_w1" : "spawn_tree_w2", .unit = "ms"};
-    struct trial trial = {(unsigned)bench->count, bench->rounds, &stop, &spawn}, *args = &trial;
-    const troupe_options options = {.workers = workers, .log_level = TROUPE_LOG_NONE};
-    if (troupe_run(&grandparent_behavior, &args, &options) != 0 || stop.count != bench->rounds)
-        return 2;
-    tr_series_print(&spawn);
-    return tr_series_print(&stop) ? 0 : 1;
-}
-
-int main(int argc, char **argv)
-{
-    const struct tr_bench_options options =
-        tr_bench_parse(argc, argv, (struct tr_bench_options){.rounds = 7, .count = 100000});
-    int one = measure(&options, 1), two = measure(&options, 2);
-    if (one == 2 || two == 2)
+    struct trial trial = {.children = (unsigned)bench->size};
+    if (tr_bench_run(bench, &grandparent_behavior, &trial) != 0)
         return 1;
-    return tr_bench_status(&options, one == 0 && two == 0);
+    if (trial.left_over > 0)
+        return tr_bench_failed(bench, "%llu actors were still there", (unsigned long long)trial.left_over);
+    tr_bench_result(bench->name, tr_bench_quantile(trial.stop_us, TREES, 0.5) / 1e3, "ms");
+    tr_bench_result("spawn_tree", tr_bench_quantile(trial.spawn_us, TREES, 0.5) / 1e3, "ms");
+    return 0;
 }
+
+const struct tr_case tr_case_stop_tree = {.name = "stop_tree",
+                                          .run = run,
+                                          .limit = LIMIT_MS,
+                                          .behaviors = {&grandparent_behavior, &parent_behavior, &child_behavior}};

@@ -1,73 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "perf/support/bench.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
-static unsigned long number(const char *program, const char *text, unsigned long max)
+void tr_bench_result(const char *name, double value, const char *unit)
 {
-    char *end = NULL;
-    unsigned long value = text ? strtoul(text, &end, 10) : 0;
-    if (!text || *end || value == 0 || value > max) {
-        fprintf(stderr, "%s: '%s' is not a number from 1 to %lu\nusage: %s [--gate] [--rounds N] [COUNT]\n", program,
-                text ? text : "", max, program);
-        exit(2);
-    }
-    return value;
+    printf("%s %.7g %s\n", name, value, unit);
+    fflush(stdout);
 }
 
-struct tr_bench_options tr_bench_parse(int argc, char **argv, struct tr_bench_options defaults)
+int tr_bench_failed(const struct tr_bench *bench, const char *format, ...)
 {
-    struct tr_bench_options options = defaults;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--gate") == 0)
-            options.gate = true;
-        else if (strcmp(argv[i], "--rounds") == 0)
-            options.rounds = (unsigned)number(argv[0], argv[++i], TR_BENCH_ROUNDS_MAX);
-        else
-            options.count = number(argv[0], argv[i], UINT32_MAX);
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "%s: WRONG: ", bench->name);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, " (%u workers, size %lu)\n", bench->workers, bench->size);
+    va_end(args);
+    return 1;
+}
+
+/* Counted: valgrind makes everything slow, so no limit of time may matter; and the worker must not sleep, because
+ * valgrind 3.19 does not know that io_uring_enter blocks, and lets no other thread run meanwhile. */
+troupe_options tr_bench_options(const struct tr_bench *bench)
+{
+    troupe_options options = {.workers = bench->workers};
+    if (bench->counted) {
+        options.batch_ns = TROUPE_SEC(3600);
+        options.spin_ns = TROUPE_SEC(3600);
     }
     return options;
 }
 
-void tr_series_add(struct tr_series *series, double value)
+int tr_bench_run(const struct tr_bench *bench, const troupe_behavior *root, void *arg)
 {
-    if (series->count < TR_BENCH_ROUNDS_MAX)
-        series->values[series->count++] = value;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Decimals that tell a value from its neighbours, and no more. */
-static int decimals(double value)
-{
-    return value < 10 ? 3 : value < 1000 ? 1 : 0;
-}
-
-bool tr_series_print(struct tr_series *series)
-{
-    double *values = series->values;
-    unsigned n = series->count;
-    if (n == 0) {
-        printf("%s none %s rounds 0\n", series->name, series->unit);
-        return false;
-    }
-    qsort(values, n, sizeof *values, by_value);
-    double median = (values[(n - 1) / 2] + values[n / 2]) / 2;
-    bool met = series->limit <= 0 || median <= series->limit;
-    int digits = decimals(median);
-    printf("%s %.*f %s min %.*f max %.*f rounds %u", series->name, digits, median, series->unit, digits, values[0],
-           digits, values[n - 1], n);
-    if (series->limit > 0)
-        printf(" limit %g %s", series->limit, met ? "met" : "MISSED");
-    printf("\n");
-    fflush(stdout);
-    return met;
+    const troupe_options options = tr_bench_options(bench);
+    int status = troupe_run(root, &arg, &options);
+    if (status != 0)
+        return tr_bench_failed(bench, "the runtime ended with status %d: %s", status, troupe_strerror(status));
+    return 0;
 }
 
 static int by_sample(const void *a, const void *b)
@@ -76,10 +50,23 @@ static int by_sample(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-uint32_t tr_bench_median(uint32_t *samples, size_t count)
+uint32_t tr_bench_quantile(uint32_t *samples, size_t count, double share)
 {
     if (count == 0)
         return 0;
     qsort(samples, count, sizeof *samples, by_sample);
-    return samples[count / 2];
+    size_t index = (size_t)(share * (double)count);
+    return samples[index < count ? index : count - 1];
+}
+
+uint64_t tr_bench_resident_bytes(void)
+{
+    unsigned long total, resident;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (!file || fscanf(file, "%lu %lu", &total, &resident) != 2) {
+        fprintf(stderr, "cannot read /proc/self/statm\n");
+        abort();
+    }
+    fclose(file);
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -58,7 +58,7 @@ static void on_next(troupe_ctx *ctx, void *self, const troupe_msg *msg)
         troupe_tell(ctx, troupe_parent(ctx), DONE, NULL, 0);
 }
 
-static const troupe_behavior crasher = {
+const troupe_behavior tr_crasher = {
     .name = "crasher",
     .state_size = 64,
     .args_size = sizeof(struct lane *),
@@ -82,7 +82,7 @@ static int root_started(troupe_ctx *ctx, void *self, const void *args)
     root->crashes = (uint64_t)field->actors * field->lanes[0].wanted;
     for (unsigned i = 0; i < field->actors; i++) {
         struct lane *lane = &field->lanes[i];
-        if (troupe_addr_is_nobody(troupe_spawn(ctx, &crasher, &lane, &options)))
+        if (troupe_addr_is_nobody(troupe_spawn(ctx, &tr_crasher, &lane, &options)))
             return -1;
     }
     return 0;
@@ -112,7 +112,7 @@ static troupe_verdict root_child_escalated(troupe_ctx *ctx, void *self, const tr
     return TROUPE_VERDICT_RESTART_CHILD;
 }
 
-static const troupe_behavior root_behavior = {
+const troupe_behavior tr_crasher_root = {
     .name = "root",
     .state_size = sizeof(struct root),
     .args_size = sizeof(struct field),
@@ -125,9 +125,9 @@ static const troupe_behavior root_behavior = {
 bool tr_crasher_latency(unsigned workers, unsigned actors, size_t crashes, const troupe_supervision *supervision,
                         double *median_ns)
 {
-    struct lane lanes[8] = {{0}};
-    if (actors > sizeof lanes / sizeof lanes[0])
-        abort();
+    struct lane lanes[TR_CRASHERS_MAX] = {{0}};
+    if (actors > TR_CRASHERS_MAX)
+        actors = TR_CRASHERS_MAX;
     uint32_t *samples = calloc(actors * crashes, sizeof *samples);
     if (!samples)
         abort();
@@ -135,13 +135,13 @@ bool tr_crasher_latency(unsigned workers, unsigned actors, size_t crashes, const
         lanes[i] = (struct lane){.samples = samples + i * crashes, .wanted = crashes};
     const struct field field = {lanes, actors, supervision};
     const troupe_options options = {.workers = workers, .log_level = TROUPE_LOG_NONE};
-    int status = troupe_run(&root_behavior, &field, &options);
+    int status = troupe_run(&tr_crasher_root, &field, &options);
     size_t measured = 0;
     for (unsigned i = 0; i < actors; i++)
         measured += lanes[i].count;
     bool all = status == 0 && measured == actors * crashes;
     if (all)
-        *median_ns = tr_bench_median(samples, measured);
+        *median_ns = tr_bench_quantile(samples, measured, 0.5);
     else
         fprintf(stderr, "crasher: the runtime ended with status %d, %zu of %zu crashes measured\n", status, measured,
                 actors * crashes);
