@@ -136,7 +136,8 @@ static int measure(const struct tr_bench *bench, struct bed *bed, struct thread 
     troupe_runtime_request_stop(runtime);
     if (troupe_runtime_join(runtime) != 0 || stats.messages_handled != bench->size)
         return tr_bench_failed(bench, "%llu messages handled", (unsigned long long)stats.messages_handled);
-    if (stats.parks < bench->size)
+    /* Not for each: on a busy machine a message may come before the worker sleeps again. */
+    if (stats.parks < bench->size / 2)
         return tr_bench_failed(bench, "workers slept %llu times only: too busy a machine",
                                (unsigned long long)stats.parks);
     print(bench, bed, &thread->bed);
