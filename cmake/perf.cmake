@@ -14,6 +14,11 @@ target_compile_definitions(troupe_bench PRIVATE TROUPE_SOURCE_DIR="${PROJECT_SOU
 target_compile_options(troupe_bench PRIVATE -fno-optimize-sibling-calls)
 target_link_libraries(troupe_bench PRIVATE troupe_flags troupe_static troupe_dependencies Threads::Threads m)
 
+add_library(troupe_steady_clock SHARED ${PROJECT_SOURCE_DIR}/perf/steady_clock.c)
+set_target_properties(troupe_steady_clock PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/perf)
+target_link_libraries(troupe_steady_clock PRIVATE troupe_flags troupe_dependencies)
+add_dependencies(troupe_bench troupe_steady_clock)
+
 if(TROUPE_TESTS)
     file(GLOB perf_cases CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/perf/bench_*.c)
     foreach(file IN LISTS perf_cases)

@@ -43,7 +43,7 @@ static void on_total(troupe_ctx *ctx, void *self, const troupe_answer *answer)
 {
     struct count *count = ((struct producer *)self)->count;
     TROUPE_CHECK(ctx, answer->status == 0);
-    count->ended_ns = tr_bench_clock();
+    count->ended_ns = tr_bench_end();
     count->sum = *(const uint64_t *)answer->payload;
     troupe_stop_runtime(ctx, 0);
 }
@@ -68,7 +68,7 @@ static int producer_started(troupe_ctx *ctx, void *self, const void *args)
     struct producer *producer = self;
     producer->count = *(struct count *const *)args;
     producer->counter = troupe_spawn(ctx, &counter, NULL, NULL);
-    producer->count->began_ns = tr_bench_clock();
+    producer->count->began_ns = tr_bench_begin();
     return troupe_tell(ctx, troupe_self(ctx), PRODUCE, NULL, 0);
 }
 

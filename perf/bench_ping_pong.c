@@ -25,7 +25,7 @@ static void on_ball(troupe_ctx *ctx, void *self, const troupe_msg *msg)
     uint64_t number = tr_bench_number(msg);
     player->handled++;
     if (number == player->messages) {
-        player->game->ended_ns = tr_bench_clock();
+        player->game->ended_ns = tr_bench_end();
         player->game->handled = player->handled;
         troupe_stop_runtime(ctx, 0);
         return;
@@ -70,7 +70,7 @@ static int first_started(troupe_ctx *ctx, void *self, const void *args)
     if (status < 0)
         return status;
     troupe_addr other = troupe_spawn(ctx, &second, args, &options);
-    game->began_ns = tr_bench_clock();
+    game->began_ns = tr_bench_begin();
     return troupe_tell(ctx, other, BALL, &number, sizeof number);
 }
 

@@ -44,6 +44,16 @@ int tr_bench_run(const struct tr_bench *bench, const troupe_behavior *root, void
     return 0;
 }
 
+__attribute__((noinline)) uint64_t tr_bench_begin(void)
+{
+    return tr_bench_clock();
+}
+
+__attribute__((noinline)) uint64_t tr_bench_end(void)
+{
+    return tr_bench_clock();
+}
+
 static int by_sample(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
