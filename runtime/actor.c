@@ -192,7 +192,7 @@ static inline void call(troupe_ctx *ctx, const troupe_handler *handler, troupe_m
     tr_count(&ctx->stats.messages_handled, 1);
 }
 
-static inline void handle(troupe_ctx *ctx, troupe_msg *msg)
+static inline __attribute__((always_inline)) void handle(troupe_ctx *ctx, troupe_msg *msg)
 {
     const struct tr_cell *cell = ctx->cell;
     bool plain = msg->generation == cell->generation && !(msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS));

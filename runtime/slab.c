@@ -64,13 +64,14 @@ void tr_slab_fini(struct tr_slab *slab)
     slab->chunks = NULL;
 }
 
-/* A zeroed chunk; the caller carves from *bump to *limit. */
-static bool chunk_get(struct tr_slab *slab, char **bump, char **limit)
+/* A chunk, zeroed for records; the caller carves from *bump to *limit. */
+static bool chunk_get(struct tr_slab *slab, enum tr_class class, char **bump, char **limit)
 {
     struct tr_chunk_header *chunk = aligned_alloc(TR_CACHELINE, CHUNK_SIZE);
     if (!chunk)
         return false;
-    memset(chunk, 0, CHUNK_SIZE);
+    if (class > TR_CLASS_MESSAGE_MAX)
+        memset(chunk, 0, CHUNK_SIZE);
     ck_spinlock_lock(&slab->chunks_lock);
     chunk->next = slab->chunks;
     slab->chunks = chunk;
@@ -136,7 +137,7 @@ static void *foreign_alloc(struct tr_slab *slab, enum tr_class class)
     if (block)
         return block;
     char *bump, *limit;
-    if (!chunk_get(slab, &bump, &limit))
+    if (!chunk_get(slab, class, &bump, &limit))
         return NULL;
     for (char *at = bump + class_size[class]; at + class_size[class] <= limit; at += class_size[class])
         tr_slab_free(slab, NULL, class, at);
@@ -160,6 +161,23 @@ static void foreign_free(struct tr_slab *slab, enum tr_class class, struct tr_bl
     ck_spinlock_unlock(&depot->lock);
 }
 
+/* Fills the empty loaded magazine from the newest chunk, so that the usual way of an allocation is the same for new
+ * blocks. */
+static void carve(struct tr_cache_class *c, enum tr_class class)
+{
+    struct tr_block **link = &c->loaded.head;
+    const size_t size = class_size[class];
+    unsigned n = 0;
+    for (; n < TR_MAGAZINE && (size_t)(c->limit - c->bump) >= size; n++) {
+        struct tr_block *block = (struct tr_block *)(void *)c->bump;
+        *link = block;
+        link = &block->next;
+        c->bump += size;
+    }
+    *link = NULL;
+    c->loaded.count = n;
+}
+
 static void *refill(struct tr_slab *slab, struct tr_cache_class *c, enum tr_class class)
 {
     if (c->spare.count) {
@@ -169,11 +187,10 @@ static void *refill(struct tr_slab *slab, struct tr_cache_class *c, enum tr_clas
     }
     if (depot_take(&slab->depots[class], &c->loaded))
         return magazine_pop(&c->loaded);
-    if (c->limit - c->bump < (ptrdiff_t)class_size[class] && !chunk_get(slab, &c->bump, &c->limit))
+    if (c->limit - c->bump < (ptrdiff_t)class_size[class] && !chunk_get(slab, class, &c->bump, &c->limit))
         return NULL;
-    void *block = c->bump;
-    c->bump += class_size[class];
-    return block;
+    carve(c, class);
+    return magazine_pop(&c->loaded);
 }
 
 void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
