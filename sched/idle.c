@@ -14,8 +14,8 @@
  *   S  worker  1 counts: searching - 1 if it searched,
  *                guards + 1 if one is needed            searching or awake
  *              2 sleepers: own bit on                   -> asleep            tr_idle_sleep     release
- *              3 counts: guards + 1, only if 1 thought
- *                that all sleep and 2 saw otherwise                          then a full fence
+ *              3 counts: guards + 1, if one is needed by
+ *                what 2 saw and 1 did not do it                              then a full fence
  *   C  any     1 counts: searching 0 -> 1
  *              2 sleepers: the lowest bit off           asleep -> searching  tr_idle_claim     release
  *              3 counts: searching - 1, only if 2 found
@@ -45,9 +45,11 @@
  *   are sleepers, no searcher and no guard, wake one, whatever the amount of work; it will search and then stand guard.
  *   The push may also rely on a searcher or a guard that then gets work of its own, and be stuck in it. So whoever leaves
  *   searching (E) or sleep (R) with work to run looks at the words again (tr_idle_unguarded): if nobody searches or
- *   guards, some sleep, and another worker is awake, it wakes one. Of several who leave at once, the one whose step comes
- *   last in counts sees what all have left; whoever falls asleep after its look at sleepers sees in S2 that not all
- *   sleep, and guards. Alone awake it need not: its own pushes follow the rule above.
+ *   guards, some sleep, and another worker is awake, it wakes one. Alone awake it need not: its own pushes follow the
+ *   rule above. Of several who leave at once, the one whose step comes last in counts sees what all have left. Whoever
+ *   falls asleep after its look at sleepers sees in S2 that not all sleep, and guards; if in S3 there are guards enough,
+ *   these leave later, and will see its bit. That is what S3 is for: in S1 it may have counted on a guard that has gone
+ *   since.
  * No guard is needed while all sleep: then all run queues are empty (S asserts it) and only a wake or a completion
  *   changes that. Whether all sleep is what S2 itself saw, so the last one to lie down sees all bits. One that gets up
  *   does R1 first: it is later in sleepers than that S2, so its later looks see both the sleeper's bit and, by the edge
@@ -56,7 +58,8 @@
  *   Should S1 wrongly think that others are awake, there is one guard too many, until its next turn.
  *   A spare that joins (J, a full fence) while another one lies down (S2, a full fence, members): either S2's sleeper
  *   sees the member and guards, or the spare's later looks see the sleeper.
- * Checked by: tests/sched/test_idle.c, tests/sched/test_pool.c, tests/stress/stress_sched.c. */
+ * Checked by: an exhaustive exploration of these steps (docs/decisions/021-two-idle-words.md), tests/sched/test_idle.c,
+ *   tests/sched/test_pool.c, tests/stress/stress_sched.c. */
 
 #define SEARCHER ((uint64_t)1)
 #define GUARD ((uint64_t)1 << 32)
@@ -155,6 +158,12 @@ static bool all_others_sleep(const struct tr_idle *idle, uint64_t sleepers, uint
     return (ck_pr_load_64(&idle->members) & ~(sleepers | own)) == 0;
 }
 
+/* A single worker has nobody to watch. */
+static bool guard_needed(const struct tr_idle *idle, uint64_t sleepers, uint64_t own, bool rested)
+{
+    return ck_pr_load_64(&idle->members) != own && !(rested && all_others_sleep(idle, sleepers, own));
+}
+
 /* Moves counts by `change`, and joins the guards if `wanted` and if there are not enough. True if it did. */
 static bool join_guards(struct tr_idle *idle, uint64_t change, bool wanted)
 {
@@ -170,13 +179,12 @@ static bool join_guards(struct tr_idle *idle, uint64_t change, bool wanted)
 bool tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested)
 {
     const uint64_t own = bit(index);
-    bool alone = ck_pr_load_64(&idle->members) == own; /* a single worker has nobody to watch */
-    bool wanted = !alone && !(rested && all_others_sleep(idle, ck_pr_load_64(&idle->sleepers), own));
+    bool wanted = guard_needed(idle, ck_pr_load_64(&idle->sleepers), own, rested);
     ck_pr_fence_release();
     bool guard = join_guards(idle, searching ? -SEARCHER : 0, wanted); /* S1 */
     ck_pr_fence_atomic();
     uint64_t others = lie_down(idle, own);
-    if (!wanted && !all_others_sleep(idle, others, own)) {
+    if (!guard && guard_needed(idle, others, own, rested)) {
         guard = join_guards(idle, 0, true); /* S3 */
         ck_pr_fence_atomic_load();
     }

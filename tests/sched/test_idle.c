@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The idle word alone, step by step: who sleeps, searches, guards, and who may be claimed. */
+/* The idle words alone, step by step: who sleeps, searches, guards, and who may be claimed. */
+#include <pthread.h>
+
 #include <criterion/criterion.h>
 
 #include "sched/idle.h"
@@ -117,5 +119,153 @@ Test(idle, claim_all_takes_every_sleeper_even_beside_a_searcher)
         cr_assert(tr_idle_rise(&idle, i, guards[i], false));
     for (unsigned i = 0; i < TR_WORKERS_MAX; i++)
         tr_idle_search_end(&idle);
+    expect(0, 0, 0);
+}
+
+Test(idle, every_worker_has_a_bit)
+{
+    tr_idle_init(&idle, TR_WORKERS_MAX, 1);
+    for (unsigned i = 0; i < TR_WORKERS_MAX; i++)
+        tr_idle_sleep(&idle, i, false, false);
+    expect(~(uint64_t)0, 0, TR_GUARDS_MAX);
+    for (unsigned i = 0; i < TR_WORKERS_MAX; i++) {
+        cr_assert_eq(tr_idle_claim(&idle), (int)i, "the lowest first");
+        cr_assert(tr_idle_rise(&idle, i, i < TR_GUARDS_MAX, false));
+        cr_assert(tr_idle_search_end(&idle));
+    }
+    expect(0, 0, 0);
+}
+
+Test(idle, guards_are_never_more_than_two_however_many_lie_down)
+{
+    bool guard[TR_WORKERS_MAX];
+    tr_idle_init(&idle, TR_WORKERS_MAX, 1);
+    for (unsigned round = 0; round < 1000; round++) {
+        unsigned guards = 0;
+        for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
+            guards += guard[i] = tr_idle_sleep(&idle, i, false, round % 2);
+        cr_assert_eq(guards, TR_GUARDS_MAX, "worker 0 is awake");
+        expect(~(uint64_t)1, 0, TR_GUARDS_MAX);
+        for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
+            tr_idle_rise(&idle, i, guard[i], false);
+        expect(0, 0, 0);
+    }
+}
+
+Test(idle, all_of_64_may_rest_unguarded)
+{
+    bool guard[TR_WORKERS_MAX];
+    tr_idle_init(&idle, TR_WORKERS_MAX, 1);
+    for (unsigned i = 0; i < TR_WORKERS_MAX; i++)
+        guard[i] = tr_idle_sleep(&idle, i, false, true);
+    cr_assert(guard[0] && guard[1] && !guard[TR_WORKERS_MAX - 1]);
+    for (unsigned i = 0; i < TR_GUARDS_MAX; i++) { /* a guard's next turn */
+        tr_idle_rise(&idle, i, true, false);
+        cr_assert_not(tr_idle_sleep(&idle, i, false, true));
+    }
+    expect(~(uint64_t)0, 0, 0);
+}
+
+Test(idle, work_is_unguarded_if_another_is_awake_and_none_watches_it)
+{
+    tr_idle_init(&idle, 3, 1);
+    tr_idle_sleep(&idle, 0, false, false);
+    cr_assert_not(tr_idle_unguarded(&idle, 1), "worker 0 stands guard");
+    tr_idle_rise(&idle, 0, true, false);
+    cr_assert_not(tr_idle_unguarded(&idle, 1), "nobody sleeps");
+    tr_idle_init(&idle, 3, 1);
+    idle.sleepers = 1;
+    cr_assert(tr_idle_unguarded(&idle, 1), "worker 2 is awake");
+    cr_assert(tr_idle_search_begin(&idle));
+    cr_assert_not(tr_idle_unguarded(&idle, 1), "somebody searches");
+    tr_idle_search_end(&idle);
+    idle.sleepers = 5;
+    cr_assert_not(tr_idle_unguarded(&idle, 1), "alone awake");
+}
+
+Test(idle, a_spare_counts_only_while_it_takes_part)
+{
+    tr_idle_init(&idle, 2, 1);
+    tr_idle_join(&idle, 2);
+    cr_assert(tr_idle_sleep(&idle, 0, false, true));
+    cr_assert(tr_idle_sleep(&idle, 1, false, true), "the spare is awake");
+    cr_assert_not(tr_idle_sleep(&idle, 2, false, true));
+    expect(7, 0, 2);
+    tr_idle_rise(&idle, 2, false, false);
+    tr_idle_leave(&idle, 2);
+    tr_idle_rise(&idle, 1, true, false);
+    cr_assert_not(tr_idle_sleep(&idle, 1, false, true), "all who take part sleep");
+    expect(3, 0, 1);
+}
+
+Test(idle, a_single_worker_with_a_spare_guards)
+{
+    tr_idle_init(&idle, 1, 1);
+    tr_idle_join(&idle, 1);
+    cr_assert(tr_idle_sleep(&idle, 0, false, false));
+    tr_idle_rise(&idle, 0, true, false);
+    tr_idle_leave(&idle, 1);
+    cr_assert_not(tr_idle_sleep(&idle, 0, false, false));
+}
+
+/* --- the words, moved by many threads at once: no claim is lost or made twice, and no count goes astray --- */
+
+enum { STEPS = 20000 };
+
+static uint64_t owed[8], met; /* tokens paid to each; claims met */
+static unsigned claimants_end;
+
+static void *sleep_and_rise(void *arg)
+{
+    unsigned index = *(unsigned *)arg;
+    for (unsigned step = 0; step < STEPS; step++) {
+        bool searching = tr_idle_search_begin(&idle);
+        bool guard = tr_idle_sleep(&idle, index, searching, step % 2);
+        if (tr_idle_rise(&idle, index, guard, step % 3 == 0)) {
+            ck_pr_inc_64(&met);
+            tr_idle_search_end(&idle);
+        } else if (step % 3 == 0) {
+            tr_idle_search_end(&idle);
+        }
+        tr_idle_check(&idle);
+    }
+    return NULL;
+}
+
+static void *claim(void *arg)
+{
+    (void)arg;
+    while (ck_pr_load_uint(&claimants_end) == 0) {
+        int index = tr_idle_claim(&idle);
+        if (index >= 0)
+            ck_pr_inc_64(&owed[index]);
+        uint64_t all = tr_idle_claim_all(&idle);
+        for (; all; all &= all - 1)
+            ck_pr_inc_64(&owed[__builtin_ctzll(all)]);
+    }
+    return NULL;
+}
+
+Test(idle, claims_are_met_exactly_once_by_threads_that_race, .timeout = 60)
+{
+    enum { SLEEPERS = 4, CLAIMANTS = 2 };
+    pthread_t sleepers[SLEEPERS], claimants[CLAIMANTS];
+    unsigned index[SLEEPERS];
+    uint64_t sum = 0;
+    tr_idle_init(&idle, SLEEPERS, 2);
+    for (unsigned i = 0; i < CLAIMANTS; i++)
+        pthread_create(&claimants[i], NULL, claim, NULL);
+    for (unsigned i = 0; i < SLEEPERS; i++) {
+        index[i] = i;
+        pthread_create(&sleepers[i], NULL, sleep_and_rise, &index[i]);
+    }
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        pthread_join(sleepers[i], NULL);
+    ck_pr_store_uint(&claimants_end, 1);
+    for (unsigned i = 0; i < CLAIMANTS; i++)
+        pthread_join(claimants[i], NULL);
+    for (unsigned i = 0; i < SLEEPERS; i++)
+        sum += owed[i];
+    cr_assert_eq(sum, met);
     expect(0, 0, 0);
 }

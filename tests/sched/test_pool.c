@@ -9,6 +9,7 @@
 #include <ck_pr.h>
 #include <criterion/criterion.h>
 
+#include "sched/cpus.h"
 #include "sched/pool.h"
 #include "sched/pool_state.h"
 #include "tests/sched/fake_hooks.h"
@@ -478,6 +479,84 @@ Test(pool, a_batch_of_long_activations_is_shared, .timeout = 20)
     finish();
 }
 
+/* --- many workers, few CPUs --------------------------------------------------------------------------------------- */
+
+static struct tr_pool *create_crowd(void)
+{
+    struct tr_pool_options options = {
+        .workers = TR_WORKERS_MAX, .cpus = 2, .spin_ns = SPIN_NS, .name = "test", .run = run_job};
+    struct tr_pool *created;
+    fake_world_init(&world, SEED);
+    struct tr_hooks hooks = fake_hooks(&world);
+    cr_assert_eq(tr_pool_create(&created, &options, &hooks), 0);
+    return created;
+}
+
+Test(pool, runs_each_once_with_64_workers, .timeout = 60)
+{
+    exactly_once(TR_WORKERS_MAX, SPIN_NS);
+}
+
+Test(pool, no_more_search_than_the_cpus_bear)
+{
+    pool = create_crowd();
+    cr_assert_eq(pool->idle.searchers_max, 1);
+    tr_pool_destroy(pool);
+    pool = create(&world, 5, 0);
+    cr_assert_eq(pool->idle.searchers_max, 3, "without knowledge of the CPUs: half of the workers, rounded up");
+    tr_pool_destroy(pool);
+}
+
+/* Workers that are at rest stay there while others work: only the two guards have turns, one each TR_GUARD_NS. */
+Test(pool, of_64_workers_those_without_work_sleep_on, .timeout = 60)
+{
+    pool = create_crowd();
+    cr_assert_eq(tr_pool_start(pool, NULL), 0);
+    await_rest(TR_WORKERS_MAX);
+    uint64_t before = fake_waits(&world), began = fake_now(NULL), until = began + 50 * (uint64_t)TR_GUARD_NS;
+    jobs[1] = (struct job){.body = talk_to_itself, .again = 1};
+    give(pool, &jobs[1]);
+    while (fake_now(NULL) < until)
+        sched_yield();
+    jobs[2] = (struct job){.body = end_the_talk};
+    give(pool, &jobs[2]);
+    await(&runs, 2);
+    uint64_t waits = fake_waits(&world) - before, turns = (fake_now(NULL) - began) / TR_GUARD_NS + 1;
+    printf("%lu waits in the time of %lu guard turns\n", waits, turns);
+    cr_assert_leq(waits, TR_GUARDS_MAX * turns + 20);
+    finish();
+}
+
+Test(pool, an_idle_pool_of_64_makes_no_wake_ups, .timeout = 60)
+{
+    pool = create_crowd();
+    cr_assert_eq(tr_pool_start(pool, NULL), 0);
+    for (unsigned i = 0; i < JOBS; i++) {
+        jobs[i] = (struct job){.body = run_again, .again = 1};
+        give(pool, &jobs[i]);
+    }
+    await(&runs, 2 * JOBS);
+    await_rest(TR_WORKERS_MAX);
+    uint64_t before = fake_waits(&world), until = fake_now(NULL) + 10 * (uint64_t)TR_GUARD_NS;
+    while (fake_now(NULL) < until)
+        sched_yield();
+    cr_assert_eq(fake_waits(&world), before);
+    cr_assert_eq(tr_idle_guards(tr_idle_read(&pool->idle)), 0);
+    cr_assert_eq(tr_idle_searching(tr_idle_read(&pool->idle)), 0);
+    finish();
+}
+
+Test(pool, of_64_workers_stops_at_any_moment, .timeout = 60)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        pool = create_crowd();
+        cr_assert_eq(tr_pool_start(pool, NULL), 0);
+        for (unsigned spin = 0; spin < i * 1000; spin++)
+            ck_pr_stall();
+        finish();
+    }
+}
+
 /* --- start and stop ----------------------------------------------------------------------------------------------- */
 
 Test(pool, refuses_bad_options)
@@ -488,6 +567,10 @@ Test(pool, refuses_bad_options)
     cr_assert_eq(tr_pool_create(&none, &options, &hooks), -EINVAL);
     options.workers = TR_WORKERS_MAX + 1;
     cr_assert_eq(tr_pool_create(&none, &options, &hooks), -EINVAL);
+    options.workers = TR_WORKERS_MAX;
+    options.spares = 1;
+    cr_assert_eq(tr_pool_create(&none, &options, &hooks), -EINVAL);
+    options.spares = 0;
     options.workers = 1;
     cr_assert_eq(tr_pool_create(&none, &options, &no_hooks), -EINVAL);
     options.run = NULL;
@@ -652,6 +735,58 @@ Test(pool, threads_are_named_and_take_no_signals_but_faults, .timeout = 20)
     pthread_sigmask(SIG_BLOCK, NULL, &mine);
     cr_assert_not(sigismember(&mine, SIGTERM), "the starter's own mask is as before");
     finish();
+}
+
+static cpu_set_t cpus_of[TR_WORKERS_MAX];
+
+static void look_at_the_cpus(struct job *job, struct tr_worker *worker)
+{
+    (void)job;
+    sched_getaffinity(0, sizeof(cpu_set_t), &cpus_of[tr_worker_index(worker)]);
+    ck_pr_fence_release();
+    ck_pr_inc_uint(&runs);
+}
+
+/* Each of 3 workers looks at its own CPUs. */
+static void look_with(bool pin)
+{
+    enum { WORKERS = 3 };
+    struct tr_pool_options options = {.workers = WORKERS, .pin = pin, .name = "test", .run = run_job};
+    fake_world_init(&world, SEED);
+    struct tr_hooks hooks = fake_hooks(&world);
+    for (unsigned i = 0; i < WORKERS; i++)
+        jobs[i] = (struct job){.body = look_at_the_cpus, .queued = 1};
+    cr_assert_eq(tr_pool_create(&pool, &options, &hooks), 0);
+    cr_assert_eq(tr_pool_start(pool, NULL), 0);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        await_asleep(WORKERS); /* the completion is worked off where it arrives */
+        fake_complete(&world.loops[i], &jobs[i].runnable);
+        await(&runs, i + 1);
+    }
+    finish();
+}
+
+Test(pool, pinned_workers_have_a_cpu_each_round_and_round, .timeout = 20)
+{
+    cpu_set_t mine, one, after;
+    cr_assert_eq(tr_cpus_allowed(&mine), 0);
+    look_with(true);
+    for (unsigned i = 0; i < 3; i++) {
+        one = tr_cpus_nth(&mine, i);
+        cr_assert_eq(CPU_COUNT(&cpus_of[i]), 1);
+        cr_assert(CPU_EQUAL(&cpus_of[i], &one));
+    }
+    cr_assert_eq(tr_cpus_allowed(&after), 0);
+    cr_assert(CPU_EQUAL(&mine, &after), "the starter's own set is as before");
+}
+
+Test(pool, workers_that_are_not_pinned_may_use_all_cpus, .timeout = 20)
+{
+    cpu_set_t mine;
+    cr_assert_eq(tr_cpus_allowed(&mine), 0);
+    look_with(false);
+    for (unsigned i = 0; i < 3; i++)
+        cr_assert(CPU_EQUAL(&cpus_of[i], &mine));
 }
 
 Test(pool, a_foreign_thread_is_no_worker, .timeout = 20)
