@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stress of schedule, steal, overflow, park and stop with far more workers than cores: each runnable carries a budget
+/* Stress of schedule, steal, overflow, park, spares and stop with 1 worker and with far more than cores: each runnable carries a budget
  * of runs and moves through random ways (LIFO slot, run queue, common queue, completions) until the budget is spent.
  * Counts prove that each run happened exactly once; a watchdog fails when nothing moves, which is a lost wake-up.
  * Arguments: [seed [rounds]]. Exit status 0, or 1 with a reason. It is not a benchmark. */
@@ -10,7 +10,7 @@
 #include "tests/sched/fake_hooks.h"
 
 enum {
-    WORKERS = 16,
+    SPARES = 2,
     TOKENS = 600,
     HOPS = 300,
     FOREIGNERS = 3,
@@ -26,8 +26,12 @@ struct token {
     struct tr_rng rng;
 };
 
+/* By rounds in turn. */
+static const unsigned workers_of_round[] = {64 - SPARES, 16, 1, 2};
+
 struct stress {
     struct fake_world world;
+    unsigned workers;
     struct tr_pool *pool;
     struct token tokens[TOKENS];
     uint64_t runs;    /* by all workers */
@@ -76,7 +80,7 @@ static void run(void *arg, struct tr_worker *worker, struct tr_runnable *r)
         return;
     }
     uint32_t way = tr_rng_below(&token->rng, 10);
-    uint32_t target = tr_rng_below(&token->rng, WORKERS);
+    uint32_t target = tr_rng_below(&token->rng, stress->workers + SPARES);
     work(&token->rng);
     own(token);
     if (way < 6)
@@ -107,6 +111,26 @@ static void *foreign(void *arg)
     return NULL;
 }
 
+/* Calls spares in and sends them out again, as fast as it can, until all have arrived. */
+static void *toggle_spares(void *arg)
+{
+    struct stress *stress = arg;
+    unsigned in = 0;
+    struct tr_rng rng;
+    tr_rng_init(&rng, stress->workers);
+    while (ck_pr_load_uint(&stress->arrived) < TOKENS) {
+        if (in > 0 && tr_rng_below(&rng, 2)) {
+            tr_pool_spare_stop(stress->pool);
+            in--;
+        } else if (tr_pool_spare_start(stress->pool)) {
+            in++;
+        }
+        for (uint32_t spin = tr_rng_below(&rng, 5000); spin > 0; spin--)
+            ck_pr_stall();
+    }
+    return NULL;
+}
+
 static void await_all_home(struct stress *stress)
 {
     struct timespec until;
@@ -122,7 +146,7 @@ static void await_all_home(struct stress *stress)
 static void report(const struct stress *stress, unsigned round)
 {
     struct tr_worker_stats sum = {0}, one;
-    for (unsigned i = 0; i < WORKERS; i++) {
+    for (unsigned i = 0; i < stress->workers + SPARES; i++) {
         tr_pool_stats(stress->pool, i, &one);
         sum.runs += one.runs;
         sum.steals += one.steals;
@@ -131,17 +155,23 @@ static void report(const struct stress *stress, unsigned round)
         sum.injected += one.injected;
         sum.overflows += one.overflows;
     }
-    printf("round %u: %lu runs, %lu steals, %lu parks, %lu wakes, %lu injected, %lu overflows\n", round, sum.runs,
-           sum.steals, sum.parks, sum.wakes, sum.injected, sum.overflows);
+    printf("round %u: %u workers, %lu runs, %lu steals, %lu parks, %lu wakes, %lu injected, %lu overflows\n", round,
+           stress->workers, sum.runs, sum.steals, sum.parks, sum.wakes, sum.injected, sum.overflows);
     if (sum.runs != ck_pr_load_64(&stress->runs))
         fail("the workers' counters do not add up");
 }
 
 static void one_round(struct stress *stress, uint64_t seed, unsigned round)
 {
-    struct tr_pool_options options = {
-        .workers = WORKERS, .spin_ns = round % 2 ? 20000 : 0, .name = "stress", .run = run, .arg = stress};
-    pthread_t threads[FOREIGNERS];
+    stress->workers = workers_of_round[round % (sizeof workers_of_round / sizeof workers_of_round[0])];
+    struct tr_pool_options options = {.workers = stress->workers,
+                                      .spares = SPARES,
+                                      .cpus = 2,
+                                      .spin_ns = round % 2 ? 20000 : 0,
+                                      .name = "stress",
+                                      .run = run,
+                                      .arg = stress};
+    pthread_t threads[FOREIGNERS], toggler;
     struct foreigner foreigners[FOREIGNERS];
     fake_world_init(&stress->world, seed);
     struct tr_hooks hooks = fake_hooks(&stress->world);
@@ -156,7 +186,9 @@ static void one_round(struct stress *stress, uint64_t seed, unsigned round)
         foreigners[i] = (struct foreigner){stress, i};
         pthread_create(&threads[i], NULL, foreign, &foreigners[i]);
     }
+    pthread_create(&toggler, NULL, toggle_spares, stress);
     await_all_home(stress);
+    pthread_join(toggler, NULL);
     for (unsigned i = 0; i < FOREIGNERS; i++)
         pthread_join(threads[i], NULL);
     tr_pool_stop(stress->pool);
@@ -171,7 +203,7 @@ int main(int argc, char **argv)
 {
     static struct stress stress = {.lock = PTHREAD_MUTEX_INITIALIZER, .home = PTHREAD_COND_INITIALIZER};
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-    unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0) : 6;
+    unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0) : 8;
     printf("stress_sched: seed %lu, %u rounds\n", seed, rounds);
     for (unsigned round = 0; round < rounds; round++)
         one_round(&stress, seed + round, round);
