@@ -62,12 +62,14 @@ static void refill(struct tr_inject *inject)
     ck_stack_entry_t *newest = ck_stack_batch_pop_upmc(&inject->pushed); /* B */
     ck_pr_fence_acquire();
     ck_stack_entry_t *oldest = NULL;
+    unsigned pushed = 0;
     for (ck_stack_entry_t *link = newest, *next; link; link = next) {
         next = link->next;
         link->next = oldest;
         oldest = link;
-        inject->len++;
+        pushed++;
     }
+    ck_pr_store_uint(&inject->len, inject->len + pushed);
     if (inject->oldest)
         inject->newest->next = oldest;
     else
@@ -85,7 +87,7 @@ static ck_stack_entry_t *cut(struct tr_inject *inject, unsigned n)
     ck_pr_fence_release();
     ck_pr_store_ptr(&inject->oldest, last->next); /* F */
     last->next = NULL;
-    inject->len -= n;
+    ck_pr_store_uint(&inject->len, inject->len - n);
     return first;
 }
 
@@ -114,6 +116,11 @@ bool tr_inject_pending(const struct tr_inject *inject)
         return true;
     ck_pr_fence_load();
     return ck_pr_load_ptr(&inject->oldest) != NULL;
+}
+
+unsigned tr_inject_backlog(const struct tr_inject *inject)
+{
+    return ck_pr_load_uint(&inject->len);
 }
 
 struct tr_runnable *tr_inject_next(const struct tr_runnable *r)

@@ -32,6 +32,9 @@ struct tr_runnable *tr_inject_take(struct tr_inject *inject, unsigned workers, u
 /* Is anything queued? True also while another worker is taking. False is final until the next push. Any thread. */
 bool tr_inject_pending(const struct tr_inject *inject);
 
+/* About how many wait there behind the last take; what was pushed since does not count. Any thread. */
+unsigned tr_inject_backlog(const struct tr_inject *inject);
+
 /* The runnable after r in what tr_inject_take returned. */
 struct tr_runnable *tr_inject_next(const struct tr_runnable *r);
 

@@ -55,6 +55,7 @@ void tr_worker_init(struct tr_worker *worker, struct tr_pool *pool, unsigned ind
 {
     worker->pool = pool;
     worker->index = index;
+    worker->outside_after = TR_OUTSIDE_EVERY;
     tr_pace_init(&worker->pace);
     tr_spin_init(&worker->spin, pool->options.spin_ns);
     tr_runq_init(&worker->runq);
@@ -195,18 +196,36 @@ static void poll(struct tr_worker *worker)
         seek_help(worker); /* the first of the batch is run here and now, the others wait */
 }
 
+/* How many ticks the common queue can wait. Its share of the ticks is that of its runnables among all that wait, as far
+ * as this worker's part goes: else, after an overflow, those that were moved there would wait far longer than those that
+ * stayed. */
+static unsigned ticks_until_outside(const struct tr_worker *worker)
+{
+    const struct tr_pool *pool = worker->pool;
+    unsigned theirs = tr_inject_backlog(&pool->inject) / pool->options.workers;
+    if (theirs == 0)
+        return TR_OUTSIDE_EVERY;
+    unsigned ticks = 1 + tr_runq_len(&worker->runq) / theirs;
+    return ticks < TR_INJECT_EVERY ? TR_INJECT_EVERY : ticks > TR_OUTSIDE_EVERY ? TR_OUTSIDE_EVERY : ticks;
+}
+
 /* Once in TR_OUTSIDE_EVERY ticks the world outside comes first, or a worker with endless local work would starve it. */
 static struct tr_runnable *look_outside_first(struct tr_worker *worker)
 {
+    if (worker->tick - worker->polled_tick >= TR_OUTSIDE_EVERY) {
+        worker->polled_tick = worker->tick;
+        poll(worker);
+    }
+    struct tr_runnable *r = take_injected(worker, 1);
     worker->outside_tick = worker->tick;
-    poll(worker);
-    return take_injected(worker, 1);
+    worker->outside_after = ticks_until_outside(worker);
+    return r;
 }
 
 static struct tr_runnable *next(struct tr_worker *worker)
 {
     struct tr_runnable *r;
-    if (worker->tick - worker->outside_tick >= TR_OUTSIDE_EVERY && (r = look_outside_first(worker)) != NULL)
+    if (worker->tick - worker->outside_tick >= worker->outside_after && (r = look_outside_first(worker)) != NULL)
         return r;
     if ((r = pop_local(worker)) != NULL)
         return r;

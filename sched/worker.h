@@ -18,6 +18,7 @@
 
 #define TR_TURN_RUNS 4         /* one run in so many looks into the run queue before the LIFO slot: a power of two */
 #define TR_OUTSIDE_EVERY 61    /* each so many ticks the common queue and I/O come first; prime, to fall out of step */
+#define TR_INJECT_EVERY 4      /* the common queue, where it is long, as often as this: it must not be much slower */
 #define TR_INJECT_TAKE_MAX 127 /* most that one worker takes from the common queue at once */
 #define TR_LIFO_STALE_NS 10000 /* a victim whose tick stood still for so long is not about to run its LIFO slot */
 #define TR_GUARD_NS 4000000    /* how long a guard sleeps: the bound on how long work waits behind a long activation */
@@ -38,11 +39,13 @@ struct tr_worker {
     int attach_error; /* 0 or -errno, valid once the thread has reported */
 
     /* The owner's own. */
-    uint64_t outside_tick; /* when the common queue and I/O came first the last time */
-    uint64_t sampled_tick; /* when the pace was sampled the last time */
-    bool searching;        /* counted in the idle word's searchers */
-    bool delivering;       /* inside hooks->poll or wait: whom to wake is decided after the batch */
-    bool dry;              /* nothing found since dry_since_ns */
+    uint64_t outside_tick;  /* when the common queue came first the last time */
+    uint64_t polled_tick;   /* when I/O came first the last time */
+    uint64_t sampled_tick;  /* when the pace was sampled the last time */
+    unsigned outside_after; /* ticks from outside_tick until the common queue comes first again */
+    bool searching;         /* counted in the idle protocol's searchers */
+    bool delivering;        /* inside hooks->poll or wait: whom to wake is decided after the batch */
+    bool dry;               /* nothing found since dry_since_ns */
     uint64_t dry_since_ns;
     uint64_t claims;       /* times it was claimed as a sleeper: tokens it is owed, ever */
     uint64_t activity;     /* sum of all ticks when it last lay down */
