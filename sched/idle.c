@@ -59,7 +59,7 @@
  *   A spare that joins (J, a full fence) while another one lies down (S2, a full fence, members): either S2's sleeper
  *   sees the member and guards, or the spare's later looks see the sleeper.
  * Checked by: an exhaustive exploration of these steps (docs/decisions/021-two-idle-words.md), tests/sched/test_idle.c,
- *   tests/sched/test_pool.c, tests/stress/stress_sched.c. */
+ *   tests/sched/test_idle_steps.c, tests/sched/test_pool.c, tests/stress/stress_sched.c. */
 
 #define SEARCHER ((uint64_t)1)
 #define GUARD ((uint64_t)1 << 32)

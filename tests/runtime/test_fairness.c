@@ -69,7 +69,7 @@ static void busy_pair(unsigned workers)
 {
     world_begin(workers);
     cr_assert_eq(run(&court, NULL), 0);
-    cr_assert_eq(word(SERVED), SERVICES);
+    cr_assert_geq(word(SERVED), SERVICES);
     printf("at most %lu messages passed\n", word(PASSED));
 }
 
@@ -163,7 +163,7 @@ static void full_queue_and_timers(unsigned workers)
 {
     world_begin(workers);
     cr_assert_eq(run_by_single_messages(&alarmed), 0);
-    cr_assert_eq(word(SERVED), EVENTS);
+    cr_assert_geq(word(SERVED), EVENTS);
     printf("at most %lu us of processor time, %lu activations in all\n", word(PASSED) / 1000, word(BUSY));
 }
 
@@ -216,7 +216,7 @@ static void full_queue_and_io(unsigned workers)
 {
     world_begin(workers);
     cr_assert_eq(run_by_single_messages(&reader), 0);
-    cr_assert_eq(word(SERVED), EVENTS);
+    cr_assert_geq(word(SERVED), EVENTS);
     close(pair_fd[1]);
     printf("at most %lu us of processor time, %lu activations in all\n", word(PASSED) / 1000, word(BUSY));
 }
