@@ -18,7 +18,7 @@ const char kv_options_help[] =
     "  --port N               TCP port, 0..65535; 0: any free one (7379)\n"
     "  --dir PATH             folder of the logs, made if missing (kv-data)\n"
     "  --shards N             partitions of the keyspace, 1..4096; fixed once there are logs (8)\n"
-    "  --workers N            threads, 1..56 (one for each processor but one)\n"
+    "  --workers N            threads, 1..64 (one for each processor but one)\n"
     "  --fsync always|everysec|no\n"
     "                         when a write is safe from a power failure (everysec)\n"
     "  --max-memory BYTES     of keys and values, with k, m or g; 0: no limit (0)\n"
@@ -117,7 +117,7 @@ static const struct option table[] = {
     {"--port", "a number from 0 to 65535", read_port},
     {"--dir", "a folder", read_dir},
     {"--shards", "a number from 1 to 4096", read_shards},
-    {"--workers", "a number from 1 to 56", read_workers},
+    {"--workers", "a number from 1 to 64", read_workers},
     {"--fsync", "always, everysec or no", read_fsync},
     {"--max-memory", "a number of bytes such as 1000000, 512k, 64m or 2g", read_max_memory},
     {"--max-clients", "a number from 1 to 1000000", read_max_clients},

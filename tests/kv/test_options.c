@@ -73,7 +73,7 @@ Test(options, what_is_wrong_names_itself_and_what_is_expected)
         {"--port", "-1", "--port: '-1' is wrong: expected a number from 0 to 65535"},
         {"--port", "7x", "--port: '7x' is wrong: expected a number from 0 to 65535"},
         {"--shards", "0", "--shards: '0' is wrong: expected a number from 1 to 4096"},
-        {"--workers", "", "--workers: '' is wrong: expected a number from 1 to 56"},
+        {"--workers", "", "--workers: '' is wrong: expected a number from 1 to 64"},
         {"--fsync", "never", "--fsync: 'never' is wrong: expected always, everysec or no"},
         {"--max-memory", "9223372036854775807g",
          "--max-memory: '9223372036854775807g' is wrong: expected a number of bytes such as 1000000, 512k, 64m or 2g"},
