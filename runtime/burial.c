@@ -13,6 +13,7 @@
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/offload.h"
 #include "runtime/recovery.h"
 #include "runtime/root.h"
 #include "runtime/scope.h"
@@ -31,6 +32,7 @@ static void bury_signal(troupe_ctx *ctx, struct tr_signal *signal)
     case TR_SIGNAL_REST:
     case TR_SIGNAL_SHUTDOWN:
     case TR_SIGNAL_KILL:
+    case TR_SIGNAL_JOB_TIME:
         tr_alarm_free(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
         return;
     case TR_SIGNAL_WATCH_ADD:
@@ -40,6 +42,9 @@ static void bury_signal(troupe_ctx *ctx, struct tr_signal *signal)
         return;
     case TR_SIGNAL_CANCEL:
         tr_token_bury(ctx, signal);
+        return;
+    case TR_SIGNAL_JOB:
+        tr_offload_bury(signal);
         return;
     case TR_SIGNAL_CHILD:
     case TR_SIGNAL_OP:

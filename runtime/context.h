@@ -44,6 +44,7 @@ struct troupe_ctx {
     struct tr_port *dirty;                 /* ports with output to flush before the activation ends */
     struct tr_op *event_op;                /* whose completion is being handled: put afterwards, also after a panic */
     struct tr_file_request *event_request; /* the same for a file's result */
+    struct troupe_job *event_job;          /* the same for an offloaded job */
     int accepted_fd;                       /* of the accepted event being handled; -1: taken, or none */
     /* Of this activation: units until the next look at the clock, and units used before. See budget_take in actor.c. */
     unsigned grain, used;

@@ -7,6 +7,7 @@
 #include "runtime/ask.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/offload.h"
 #include "runtime/port.h"
 #include "runtime/send.h"
 #include "runtime/timer.h"
@@ -148,6 +149,9 @@ void tr_token_dispatch(troupe_ctx *ctx, struct tr_signal *signal)
         return;
     case TR_HOOK_REQUEST:
         tr_file_cancelled(owner);
+        return;
+    case TR_HOOK_JOB:
+        tr_offload_cancelled(ctx, owner);
         return;
     case TR_HOOK_NOTICE:
         send_notice(ctx, owner);

@@ -16,6 +16,7 @@ enum tr_hook_kind {
     TR_HOOK_TIMER,   /* struct tr_timer_record */
     TR_HOOK_PORT,    /* struct tr_port, a listener or a stream */
     TR_HOOK_REQUEST, /* struct tr_file_request */
+    TR_HOOK_JOB,     /* troupe_job */
     TR_HOOK_NOTICE,  /* troupe_msg: of troupe_token_notify */
     TR_HOOK_THREAD,  /* none: a thread waits */
 };

@@ -33,6 +33,8 @@ static void init(struct tr_incarnation *inc)
     tr_list_init(&inc->asks);
     tr_list_init(&inc->asks_forever);
     tr_list_init(&inc->asks_cancelled);
+    tr_list_init(&inc->jobs);
+    tr_list_init(&inc->jobs_forever);
     tr_list_init(&inc->notices);
     tr_list_init(&inc->ports);
     tr_list_init(&inc->closing);
@@ -133,7 +135,8 @@ void tr_incarnation_drain_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
 static void reset(troupe_ctx *ctx, struct tr_incarnation *inc)
 {
     TR_ASSERT(!inc->kept && !inc->drain_alarm && !inc->ask_alarm && !inc->scope && tr_list_empty(&inc->ports) &&
-              tr_list_empty(&inc->closing) && tr_list_empty(&inc->timers) && tr_list_empty(&inc->watches));
+              tr_list_empty(&inc->closing) && tr_list_empty(&inc->timers) && tr_list_empty(&inc->watches) &&
+              tr_list_empty(&inc->jobs) && tr_list_empty(&inc->jobs_forever) && !inc->job_alarm);
     tr_owner_reset(ctx, &inc->owner);
     init(inc);
 }

@@ -22,6 +22,10 @@ struct tr_incarnation {
     struct tr_list asks_cancelled; /* with their tokens: `done` is still owed */
     struct tr_alarm *ask_alarm;    /* rings at or before the first deadline; NULL: none armed */
     uint64_t ask_alarm_due_ns;
+    struct tr_list jobs;          /* offloaded, by deadline */
+    struct tr_list jobs_forever;  /* without one */
+    struct tr_alarm *job_alarm;   /* as ask_alarm */
+    uint64_t job_alarm_due_ns;
     troupe_msg *kept;             /* list, by next and prev */
     struct tr_list ports;         /* open ones */
     struct tr_list watches;       /* monitors and links that it made */

@@ -10,6 +10,7 @@
 
 #include "runtime/cell.h"
 #include "runtime/crashlog.h"
+#include "runtime/crew.h"
 #include "runtime/log.h"
 #include "runtime/quarantine.h"
 #include "runtime/slab.h"
@@ -32,6 +33,7 @@ struct troupe_runtime {
     struct tr_tokens tokens;
     struct tr_quarantine quarantine;
     struct tr_log log;
+    struct tr_crew crew;
     struct tr_crashlog crashlog;
     struct tr_foreign_stats foreign; /* what threads without a context count */
     troupe_addr root;

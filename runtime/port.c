@@ -9,6 +9,7 @@
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/offload.h"
 #include "runtime/timer.h"
 #include "sched/base/assert.h"
 
@@ -186,6 +187,7 @@ void tr_port_event_done(troupe_ctx *ctx)
         tr_op_put(ctx->event_op);
     ctx->event_op = NULL;
     tr_file_event_done(ctx);
+    tr_offload_event_done(ctx);
 }
 
 void tr_port_close_all(troupe_ctx *ctx, struct tr_list *ports)

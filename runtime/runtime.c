@@ -17,6 +17,7 @@
 #include "runtime/context.h"
 #include "runtime/fault.h"
 #include "runtime/instance.h"
+#include "runtime/offload.h"
 #include "runtime/root.h"
 #include "runtime/send.h"
 #include "runtime/spawn.h"
@@ -160,6 +161,12 @@ static troupe_options with_defaults(const troupe_options *given, unsigned cpus)
         o.crashes_kept = 64;
     if (o.crashes_kept > TR_CRASHES_MAX)
         o.crashes_kept = TR_CRASHES_MAX;
+    if (o.offload_threads == 0)
+        o.offload_threads = 64;
+    if (o.offload_queue == 0)
+        o.offload_queue = 4096;
+    if (o.offload_idle_ns == 0)
+        o.offload_idle_ns = TROUPE_SEC(10);
     o.backtraces = o.backtraces == TROUPE_NO_BACKTRACES ? 0 : o.backtraces == 0 ? 10 : o.backtraces;
     return o;
 }
@@ -193,6 +200,7 @@ static int contexts_make(struct troupe_runtime *rt)
 
 static void runtime_free(struct troupe_runtime *rt)
 {
+    tr_crew_fini(&rt->crew);
     tr_tokens_fini(rt);
     if (rt->pool)
         tr_pool_destroy(rt->pool);
@@ -256,6 +264,13 @@ static int threads_count(struct troupe_runtime *rt)
     return 0;
 }
 
+/* All actors have ended, and all jobs. */
+static void tell_done(struct troupe_runtime *rt)
+{
+    uint64_t one = 1;
+    TR_ASSERT(write(rt->done_fd, &one, sizeof one) == sizeof one);
+}
+
 static int runtime_make(struct troupe_runtime **out, const troupe_options *options)
 {
     struct troupe_runtime *rt = calloc(1, sizeof *rt);
@@ -267,6 +282,8 @@ static int runtime_make(struct troupe_runtime **out, const troupe_options *optio
     rt->stop_fd = eventfd(0, EFD_CLOEXEC);
     tr_log_init(&rt->log, rt->options.log, rt->options.log_arg, rt->options.log_level, rt->options.name);
     tr_slab_init(&rt->slab);
+    tr_crew_init(&rt->crew, rt, rt->options.offload_threads, rt->options.offload_queue, rt->options.offload_idle_ns,
+                 rt->options.name, tr_offload_landed, tell_done);
     tr_tokens_init(rt);
     tr_quarantine_init(&rt->quarantine, rt->options.quarantine_max);
     if (rt->options.backtraces > 0)
@@ -336,8 +353,8 @@ void tr_root_ended(troupe_ctx *ctx)
     struct troupe_runtime *rt = ctx->rt;
     tr_sweep_end(rt);
     tr_pool_stop(rt->pool);
-    uint64_t one = 1;
-    TR_ASSERT(write(rt->done_fd, &one, sizeof one) == sizeof one);
+    if (tr_crew_end(&rt->crew))
+        tell_done(rt);
 }
 
 int troupe_runtime_join(troupe_runtime *rt)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A control signal: a node embedded in the thing it speaks of (a child's cell, an alarm, an I/O op), so that sending
  * one needs no memory and cannot fail. Owned by that thing; in the receiver's control lane between push and dispatch.
- * Only alarms, monitors and hooks may outlive their receiver; those find nothing of theirs in the cell's next actor and
+ * Only alarms, monitors, hooks and jobs may outlive their receiver; those find nothing of theirs in the cell's next actor and
  * are freed. It is not a message: users never see it. */
 #ifndef TR_RUNTIME_SIGNAL_H
 #define TR_RUNTIME_SIGNAL_H
@@ -18,6 +18,8 @@ enum tr_signal_kind {
     TR_SIGNAL_SHUTDOWN,     /* embedded in an alarm: the first of the children's shutdown times is up */
     TR_SIGNAL_KILL,         /* embedded in an alarm: the time of troupe_stop_within is up */
     TR_SIGNAL_CANCEL,       /* embedded in a hook: a token was cancelled */
+    TR_SIGNAL_JOB_TIME,     /* embedded in an alarm: the first of the offloaded jobs' times is up */
+    TR_SIGNAL_JOB,          /* embedded in an offloaded job: it is over */
     TR_SIGNAL_OP,           /* embedded in an op of one of the actor's ports: it is done */
     TR_SIGNAL_WATCH_ADD,    /* embedded in a monitor: somebody wants to know of this actor's end */
     TR_SIGNAL_WATCH_CANCEL, /* embedded in a monitor: no longer, or a linked watcher crashed */

@@ -61,7 +61,7 @@ static void log_line(void *arg, const char *line)
 void tr_stop_report(troupe_runtime *rt)
 {
     tr_log_line(&rt->log, TROUPE_LOG_ERROR, "stop",
-                "the runtime was told to stop and has not: these actors still live");
+                "the runtime was told to stop and has not: these actors and jobs still live");
     tr_survivors_each(rt, log_line, rt);
     tr_log_flush(&rt->log);
 }

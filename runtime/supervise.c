@@ -12,6 +12,7 @@
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/offload.h"
 #include "runtime/order.h"
 #include "runtime/owner.h"
 #include "runtime/policy.h"
@@ -113,8 +114,10 @@ static void move(troupe_ctx *ctx, enum tr_event event)
     ck_pr_store_8(&cell->life, (uint8_t)m.next);
     if (m.actions == 0)
         return;
-    if (m.actions & TR_DO_CANCEL)
+    if (m.actions & TR_DO_CANCEL) {
         tr_token_stopping(ctx);
+        tr_offload_stopping(ctx);
+    }
     if (m.actions & TR_DO_STOP_CHILDREN)
         tr_family_stop(ctx);
     if (m.actions & TR_DO_KILL_CHILDREN)
@@ -396,6 +399,12 @@ static void dispatch(troupe_ctx *ctx, struct tr_signal *signal)
         return;
     case TR_SIGNAL_CANCEL:
         tr_token_dispatch(ctx, signal);
+        return;
+    case TR_SIGNAL_JOB_TIME:
+        tr_offload_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
+        return;
+    case TR_SIGNAL_JOB:
+        tr_offload_dispatch(ctx, signal);
         return;
     case TR_SIGNAL_OP:
         tr_port_dispatch(ctx, signal);

@@ -232,9 +232,27 @@ static bool runs_handler(const struct look *look, const struct tr_cell *cell)
     return false;
 }
 
+/* Offloaded jobs that run, perhaps on behalf of actors that have ended. */
+static void look_at_jobs(struct look *look)
+{
+    struct tr_crew_glimpse jobs[TR_SURVIVORS_SHOWN];
+    unsigned count = tr_crew_running(&look->rt->crew, jobs, TR_SURVIVORS_SHOWN);
+    uint64_t now = tr_loop_clock();
+    for (unsigned i = 0; i < count && i < TR_SURVIVORS_SHOWN && look->survivors < TR_SURVIVORS_SHOWN; i++) {
+        const struct tr_crew_glimpse *job = &jobs[i];
+        char line[SURVIVOR_LINE];
+        snprintf(line, sizeof line, "job \"%s\" of %s#%u: runs on thread b%u for %.3g s%s", job->name, job->behavior,
+                 job->index, job->thread, (double)(now > job->began_ns ? now - job->began_ns : 0) / 1e9,
+                 job->cancelled ? ", though it was cancelled" : "");
+        look->line(look->arg, line);
+    }
+    look->survivors += count;
+}
+
 /* Those whose handlers run first: they are the likely culprits, and a long report is cut. */
 static void look_around(struct look *look)
 {
+    look_at_jobs(look);
     for (int running = 1; running >= 0; running--)
         for (uint32_t i = 0, made = cells_made(look); i < made; i++) {
             const struct tr_cell *cell = cell_at(look, i);

@@ -62,6 +62,10 @@ typedef struct troupe_options {
      * crash of the actor, where that can be proved to be only the actor's own code. Else, and for all others, the
      * process dies with a report and a true core. Read docs/SUPERVISION.md before: it is availability, not safety. */
     bool recover_faults;
+    /* Jobs (offload.h): threads for them, at most 1,024, default 64; jobs that wait for one, default 4,096; how long a
+     * thread without a job stays, default 10 s. For work that blocks: what computes needs no more threads than CPUs. */
+    unsigned offload_threads, offload_queue;
+    uint64_t offload_idle_ns;
     /* Called for each dead letter, on the worker or thread where it died, several at once. Keep it short; it must not
      * panic. */
     void (*dead_letter)(void *arg, const troupe_dead_letter *letter);
@@ -85,7 +89,7 @@ TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior 
 TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
 /* troupe_runtime_stop - tell root to stop and wait until all actors have ended, at most timeout_ns.
  * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
- *   handler and since when, which child, which operation. It may be called again; join would wait on.
+ *   handler and since when, which child, which operation; and each offloaded job that still runs. It may be called again; join would wait on.
  * One thread; -EDEADLK on a worker of rt: actors use troupe_stop_runtime. */
 TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
 /* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its
@@ -118,6 +122,8 @@ typedef struct troupe_stats {
     uint64_t io_in_use;       /* gauge: operation records taken */
     uint64_t io_buffers_lent; /* gauge */
     uint64_t timers_armed;    /* gauge */
+    uint64_t jobs, jobs_refused;                     /* offloaded; not taken: -EAGAIN */
+    uint64_t jobs_queued, jobs_running, job_threads; /* gauges */
     uint64_t log_suppressed;  /* lines dropped by the rate limit */
 } troupe_stats;
 

@@ -55,7 +55,8 @@ TROUPE_API troupe_token troupe_stopped_token(troupe_ctx *ctx);
 
 /* Has all asks, timers, ports and file operations that the running actor begins from here on, until this handler or
  * callback returns or the next call, begun under token (zeroed: none again). When it is cancelled: an ask ends with
- * -ECANCELED; a timer is cancelled; a listener or stream is closed, the stream's closed event says -ECANCELED; a file
+ * -ECANCELED, and so does an offloaded job;
+ * a timer is cancelled; a listener or stream is closed, the stream's closed event says -ECANCELED; a file
  * operation ends with -ECANCELED, unless it has begun to write or to sync: then with its result. The file itself stays
  * open. From the cancel on no timer sends and no ask is answered, even if the end comes later: a reply in the mailbox
  * becomes a dead letter. A cancelled token lets nothing begin: an ask sends nothing and ends at once with that status,

@@ -12,6 +12,7 @@
 #include <troupe/message.h>
 #include <troupe/monitor.h>
 #include <troupe/net.h>
+#include <troupe/offload.h>
 #include <troupe/own.h>
 #include <troupe/quarantine.h>
 #include <troupe/runtime.h>
