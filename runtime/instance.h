@@ -16,6 +16,7 @@
 #include "runtime/slab.h"
 #include "runtime/stats.h"
 #include "runtime/token.h"
+#include "runtime/watchdog.h"
 #include "sched/pool.h"
 
 struct tr_io;
@@ -34,6 +35,7 @@ struct troupe_runtime {
     struct tr_quarantine quarantine;
     struct tr_log log;
     struct tr_crew crew;
+    struct tr_watchdog watchdog;
     struct tr_crashlog crashlog;
     struct tr_foreign_stats foreign; /* what threads without a context count */
     troupe_addr root;

@@ -111,6 +111,12 @@ void tr_log_line(struct tr_log *log, troupe_log_level level, const char *event, 
     speak(log, &(troupe_log_record){.level = level, .event = event, .text = line});
 }
 
+void tr_log_record(struct tr_log *log, const troupe_log_record *record)
+{
+    if (may_speak(log, record->level))
+        speak(log, record);
+}
+
 void tr_log_crash(struct tr_log *log, const troupe_crash *crash, const char *consequence, const char *format, ...)
 {
     char line[TR_LOG_TEXT];

@@ -47,6 +47,8 @@ void tr_log_fini(struct tr_log *log);
  * constant, lower case. What could garble a terminal is escaped in the text. */
 void tr_log_line(struct tr_log *log, troupe_log_level level, const char *event, const char *format, ...)
     TROUPE_PRINTF(4, 5);
+/* Any other record, with fields. */
+void tr_log_record(struct tr_log *log, const troupe_log_record *record);
 /* Event "crash". consequence: what follows in one word, for machines; format and what it takes: the same for a
  * person. */
 void tr_log_crash(struct tr_log *log, const troupe_crash *crash, const char *consequence, const char *format, ...)

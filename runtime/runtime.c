@@ -44,6 +44,7 @@ static int attach_hook(void *arg, struct tr_worker *worker, void **io_out)
     ctx->now_ns = tr_loop_clock();
     ctx->worker = worker;
     tr_worker_set_user(worker, ctx);
+    tr_watchdog_attach(&rt->watchdog, tr_worker_index(worker));
     ck_pr_fence_store();
     ck_pr_store_ptr(&ctx->loop, loop);
     *io_out = ctx;
@@ -54,6 +55,7 @@ static void detach_hook(void *io)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
+    tr_watchdog_asleep(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
     ctx->rt->hooks.detach(ctx->loop);
     tr_fault_detach(&ctx->fault_site);
 }
@@ -79,7 +81,9 @@ static unsigned wait_hook(void *io, uint64_t timeout_ns)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
+    tr_watchdog_asleep(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
     unsigned delivered = ctx->rt->hooks.wait(ctx->loop, timeout_ns);
+    tr_watchdog_awake(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
     follow_clock(ctx); /* the next activation may come after hours of sleep */
     return delivered;
 }
@@ -161,6 +165,8 @@ static troupe_options with_defaults(const troupe_options *given, unsigned cpus)
         o.crashes_kept = 64;
     if (o.crashes_kept > TR_CRASHES_MAX)
         o.crashes_kept = TR_CRASHES_MAX;
+    if (o.watchdog_ns == 0)
+        o.watchdog_ns = TROUPE_SEC(1);
     if (o.offload_threads == 0)
         o.offload_threads = 64;
     if (o.offload_queue == 0)
@@ -201,6 +207,7 @@ static int contexts_make(struct troupe_runtime *rt)
 static void runtime_free(struct troupe_runtime *rt)
 {
     tr_crew_fini(&rt->crew);
+    tr_watchdog_fini(&rt->watchdog);
     tr_tokens_fini(rt);
     if (rt->pool)
         tr_pool_destroy(rt->pool);
@@ -297,6 +304,8 @@ static int runtime_make(struct troupe_runtime **out, const troupe_options *optio
         status = contexts_make(rt);
     if (status == 0)
         status = io_and_pool_make(rt);
+    if (status == 0)
+        status = tr_watchdog_init(&rt->watchdog, rt);
     if (status == 0 && rt->options.recover_faults) {
         tr_fault_install(&rt->log);
         rt->faults = true;
@@ -328,6 +337,7 @@ int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, cons
         runtime_free(rt);
         return status;
     }
+    tr_watchdog_start(&rt->watchdog);
     rt->root = tr_cell_addr(cell);
     if (root_addr)
         *root_addr = rt->root;
@@ -362,6 +372,7 @@ int troupe_runtime_join(troupe_runtime *rt)
     if (tr_ctx_here(rt))
         return -EDEADLK;
     tr_stop_wait(rt, TROUPE_FOREVER);
+    tr_watchdog_stop(&rt->watchdog);
     tr_pool_join(rt->pool);
     int status = rt->status;
     runtime_free(rt);

@@ -63,6 +63,7 @@ void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out)
     for (unsigned i = 0; i < TROUPE_DEAD_COUNT; i++)
         out->dead_letters[i] += ck_pr_load_64(&rt->foreign.dead_letters[i]);
     out->actors = out->spawns > out->stops ? out->spawns - out->stops : 0; /* read at different moments */
+    out->handlers_stuck = ck_pr_load_64(&rt->watchdog.reports);
     out->jobs = ck_pr_load_64(&rt->crew.accepted);
     out->jobs_refused = ck_pr_load_64(&rt->crew.refused);
     out->jobs_queued = ck_pr_load_64(&rt->crew.queued);

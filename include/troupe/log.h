@@ -23,11 +23,13 @@ typedef struct troupe_log_field {
 /* One record; all of it is valid until the hook returns. */
 typedef struct troupe_log_record {
     troupe_log_level level;
-    const char *event; /* "crash", "start", "stop", ...: lower case, stable, for machines */
+    const char *event; /* "crash", "watchdog", "start", "stop", ...: lower case, stable, for machines */
     const char *text;  /* one line for a person, without newline */
     const troupe_log_field *fields;
     size_t fields_count;
-    const troupe_crash *crash; /* the whole crash of event "crash"; else NULL */
+    /* The whole crash of event "crash". Of event "watchdog", when a backtrace was had: actor, incarnation, behavior,
+     * handler, worker and frames, the rest is zero. Else NULL. */
+    const troupe_crash *crash;
 } troupe_log_record;
 
 /* troupe_log_format - writes a record as one line of key=value: level, event, msg, then the fields; values with spaces,

@@ -62,6 +62,16 @@ typedef struct troupe_options {
      * crash of the actor, where that can be proved to be only the actor's own code. Else, and for all others, the
      * process dies with a report and a true core. Read docs/SUPERVISION.md before: it is availability, not safety. */
     bool recover_faults;
+    /* A handler or callback that runs for longer than this is logged (event "watchdog"), found out within half of it
+     * more, and once more when it has ended. Default 1 s; TROUPE_FOREVER: no watchdog. Nobody is interrupted. What waited
+     * behind it on its worker is run by others, but timers and I/O of that worker are late by as much. */
+    uint64_t watchdog_ns;
+    /* A signal for backtraces of such handlers, x86-64 only: one that the program does not use, such as SIGURG or
+     * SIGRTMIN + 3. Its handler is installed for the process, from this runtime's start to its join; what is not its own
+     * it hands on to the handler that was there. The stuck thread is interrupted for some microseconds: system calls are
+     * restarted, but for those that never are (nanosleep, poll, ...: signal(7)), which return EINTR to the handler. 0: no
+     * backtraces. */
+    int watchdog_signal;
     /* Jobs (offload.h): threads for them, at most 1,024, default 64; jobs that wait for one, default 4,096; how long a
      * thread without a job stays, default 10 s. For work that blocks: what computes needs no more threads than CPUs. */
     unsigned offload_threads, offload_queue;
@@ -77,7 +87,8 @@ typedef struct troupe_options {
  *   options  NULL: defaults
  * Returns the status given to troupe_stop_runtime, 0 when root ended by itself or by a signal; 1 when a crash escalated
  * past root; -ETIMEDOUT when it has not stopped in stop_timeout_ns; -errno when the runtime could not start: -EINVAL
- * workers or actors_max are too many, -ENOMEM, or what the kernel said, which is logged with its cause and remedy
+ * workers or actors_max are too many, or watchdog_signal is none that
+ * can be used, -ENOMEM, or what the kernel said, which is logged with its cause and remedy
  * (io_uring, threads). */
 TROUPE_API int troupe_run(const troupe_behavior *root, const void *args, const troupe_options *options);
 
@@ -122,6 +133,7 @@ typedef struct troupe_stats {
     uint64_t io_in_use;       /* gauge: operation records taken */
     uint64_t io_buffers_lent; /* gauge */
     uint64_t timers_armed;    /* gauge */
+    uint64_t handlers_stuck; /* told by the watchdog */
     uint64_t jobs, jobs_refused;                     /* offloaded; not taken: -EAGAIN */
     uint64_t jobs_queued, jobs_running, job_threads; /* gauges */
     uint64_t log_suppressed;  /* lines dropped by the rate limit */
