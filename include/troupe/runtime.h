@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime: its start, its stop, its counters, and the verbs for threads that are not its workers.
- * Several runtimes may live in one process; they share the handlers of hardware faults (recover_faults) and what was
+ * Several runtimes may live in one process; they share signal handlers (recover_faults, watchdog_signal) and what was
  * read of debug information, and nothing else.
  * Nothing here is for use inside of actors, but troupe_ctx_runtime, and troupe_stats_read, which is safe anywhere. */
 #ifndef TROUPE_RUNTIME_H

@@ -11,7 +11,7 @@
 #define JOB(name) static int name(UNUSED troupe_job *job, UNUSED void *work)
 
 /* Words of the world. */
-enum { BEGAN, GATE, RAN, DONE, DROPPED, DROPPED_UNRUN, TOLD, PEAK, NOW, STEP, DROP_RESULT };
+enum { BEGAN, GATE, RAN, DONE, DROPPED, DROPPED_UNRUN, TOLD, PEAK, NOW, STEP, DROP_RESULT, DROPPED_THERE };
 enum { CALL, TOLD_BY_JOB };
 
 static void await_word(unsigned i, uint64_t at_least)
@@ -78,7 +78,11 @@ static troupe_options with(unsigned threads, unsigned queue)
 
 static void drop(void *work, size_t size, bool ran, int result)
 {
+    char name[16] = "";
     (void)work, (void)size;
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    if (strncmp(name, "troupe/b", 8) == 0)
+        bump(DROPPED_THERE);
     bump(ran ? DROPPED : DROPPED_UNRUN);
     ck_pr_store_64(&world.word[DROP_RESULT], (uint64_t)result);
 }
@@ -379,6 +383,33 @@ Test(offload, what_was_cancelled_is_told_so_though_its_result_was_there)
     cr_assert(word(DROPPED) == 1 && word(DROP_RESULT) == 9 && word(RAN) == 1);
 }
 
+/* While the actor is busy and so has not heard of it: the thread looks for itself. */
+static void be_busy_meanwhile(troupe_ctx *ctx)
+{
+    cr_assert_eq(troupe_token_new(ctx, troupe_no_token(), &token), 0);
+    cr_assert_eq(offload(ctx, behind_gate, 0, "a"), 0);
+    await_word(BEGAN, 1);
+    cr_assert_eq(offload(ctx, at_once, TROUPE_US(1), "b"), 0);
+    troupe_under(ctx, token);
+    cr_assert_eq(offload(ctx, at_once, 0, "c"), 0);
+    cr_assert(troupe_token_cancel(token));
+    bump(GATE);
+    while (stats_now(ctx).jobs_running + stats_now(ctx).jobs_queued > 0)
+        sched_yield();
+    cr_assert_eq(word(RAN), 1, "neither b nor c");
+    ck_pr_store_64(&world.word[STEP], 3);
+    call_later(ctx, stop_when_done);
+}
+
+Test(offload, what_is_late_or_cancelled_does_not_begin_though_its_actor_is_busy)
+{
+    world_begin(1);
+    cr_assert_eq(play(be_busy_meanwhile, with(1, 10)), 0);
+    cr_assert(strstr(world.trace, "a0") && strstr(world.trace, "b-110") && strstr(world.trace, "c-125"), "%s",
+              world.trace);
+    cr_assert_eq(word(DROPPED_UNRUN), 2);
+}
+
 /* --- time-outs ---------------------------------------------------------------------------------------------------- */
 
 static void be_late(troupe_ctx *ctx)
@@ -416,6 +447,7 @@ Test(offload, a_late_job_is_told_and_its_result_dropped)
     cr_assert_str_eq(world.trace, "a-110 a-110 a-110 a-110 c0 d0");
     cr_assert_eq(word(RAN), 3);
     cr_assert(word(DROPPED) == 1 && word(DROP_RESULT) == 7 && word(DROPPED_UNRUN) == 3);
+    cr_assert_eq(word(DROPPED_THERE), 1, "not on a worker: the actor has no more to do with it");
 }
 
 /* --- ends of incarnations ----------------------------------------------------------------------------------------- */

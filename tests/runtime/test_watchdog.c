@@ -67,6 +67,9 @@ HANDLER(work)
 {
     bump(IN);
     spin_here(word(STARTS));
+    uint64_t until = clock_ns() + LIMIT; /* for more looks, at which it is not told again */
+    while (clock_ns() < until)
+        ck_pr_stall();
     bump(HANDLED);
 }
 
