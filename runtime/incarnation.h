@@ -22,10 +22,6 @@ struct tr_incarnation {
     struct tr_list asks_cancelled; /* with their tokens: `done` is still owed */
     struct tr_alarm *ask_alarm;    /* rings at or before the first deadline; NULL: none armed */
     uint64_t ask_alarm_due_ns;
-    struct tr_list jobs;          /* offloaded, by deadline */
-    struct tr_list jobs_forever;  /* without one */
-    struct tr_alarm *job_alarm;   /* as ask_alarm */
-    uint64_t job_alarm_due_ns;
     troupe_msg *kept;             /* list, by next and prev */
     struct tr_list ports;         /* open ones */
     struct tr_list watches;       /* monitors and links that it made */
@@ -34,6 +30,10 @@ struct tr_incarnation {
     struct tr_list closing;       /* ports with operations in flight, or output that is drained */
     struct tr_alarm *drain_alarm; /* rings when draining has had its time; NULL: none armed */
     int taken_fd;                 /* by troupe_take_fd, and not yet anybody else's; -1 */
+    /* Offloaded jobs: by deadline, without one; the alarm as above. */
+    struct tr_list jobs, jobs_forever;
+    struct tr_alarm *job_alarm;
+    uint64_t job_alarm_due_ns;
     struct tr_owner owner;
 };
 

@@ -68,9 +68,9 @@ typedef struct troupe_options {
     uint64_t watchdog_ns;
     /* A signal for backtraces of such handlers, x86-64 only: one that the program does not use, such as SIGURG or
      * SIGRTMIN + 3. Its handler is installed for the process, from this runtime's start to its join; what is not its own
-     * it hands on to the handler that was there. The stuck thread is interrupted for some microseconds: system calls are
-     * restarted, but for those that never are (nanosleep, poll, ...: signal(7)), which return EINTR to the handler. 0: no
-     * backtraces. */
+     * it hands on to the handler that was there, which may then run on a worker. The stuck thread is interrupted for some
+     * microseconds: system calls are restarted, but for those that never are (nanosleep, poll, ...: signal(7)), which
+     * return EINTR to the actor's handler. 0: no backtraces. */
     int watchdog_signal;
     /* Jobs (offload.h): threads for them, at most 1,024, default 64; jobs that wait for one, default 4,096; how long a
      * thread without a job stays, default 10 s. For work that blocks: what computes needs no more threads than CPUs. */
@@ -87,9 +87,8 @@ typedef struct troupe_options {
  *   options  NULL: defaults
  * Returns the status given to troupe_stop_runtime, 0 when root ended by itself or by a signal; 1 when a crash escalated
  * past root; -ETIMEDOUT when it has not stopped in stop_timeout_ns; -errno when the runtime could not start: -EINVAL
- * workers or actors_max are too many, or watchdog_signal is none that
- * can be used, -ENOMEM, or what the kernel said, which is logged with its cause and remedy
- * (io_uring, threads). */
+ * workers or actors_max are too many, or watchdog_signal is none that can be used; -ENOMEM, or what the kernel said, which
+ * is logged with its cause and remedy (io_uring, threads). */
 TROUPE_API int troupe_run(const troupe_behavior *root, const void *args, const troupe_options *options);
 
 /* The same in steps. start returns 0 or -errno; *root_addr (may be NULL) is the root's address. */
@@ -98,9 +97,10 @@ TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior 
 /* Tells root to stop; returns at once. Any thread between start and join, also one that waits for signals, but not a
  * signal handler; idempotent. */
 TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
-/* troupe_runtime_stop - tell root to stop and wait until all actors have ended, at most timeout_ns.
+/* troupe_runtime_stop - tell root to stop and wait until all actors and jobs have ended, at most timeout_ns.
  * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
- *   handler and since when, which child, which operation; and each offloaded job that still runs. It may be called again; join would wait on.
+ *   handler and since when, which child, which operation; and each offloaded job that still runs. It may
+ *   be called again; join would wait on.
  * One thread; -EDEADLK on a worker of rt: actors use troupe_stop_runtime. */
 TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
 /* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its
@@ -133,10 +133,10 @@ typedef struct troupe_stats {
     uint64_t io_in_use;       /* gauge: operation records taken */
     uint64_t io_buffers_lent; /* gauge */
     uint64_t timers_armed;    /* gauge */
-    uint64_t handlers_stuck; /* told by the watchdog */
-    uint64_t jobs, jobs_refused;                     /* offloaded; not taken: -EAGAIN */
-    uint64_t jobs_queued, jobs_running, job_threads; /* gauges */
     uint64_t log_suppressed;  /* lines dropped by the rate limit */
+    /* Handlers told by the watchdog; jobs offloaded, and not taken (-EAGAIN); then gauges. */
+    uint64_t handlers_stuck, jobs, jobs_refused;
+    uint64_t jobs_queued, jobs_running, job_threads;
 } troupe_stats;
 
 /* Any thread, also an actor; costs the reader, not the workers. */
