@@ -3,6 +3,7 @@
  * that meanwhile others do the stuck worker's work. Stuck handlers wait for the watchdog's own record, not for time. */
 #include <sched.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "runtime/fault_support.h"
 #include "tests/support/sanitizer.h"
@@ -183,6 +184,54 @@ Test(watchdog, many_short_handlers_in_one_activation_are_not_told)
     for (unsigned i = 0; i < MANY; i++)
         troupe_runtime_tell(rt, addr, SHORT, NULL, 0);
     await_word(HANDLED, MANY);
+    cr_assert_eq(end(rt).handlers_stuck, 0);
+}
+
+/* Another process that stops this one for 1.5 s once told to. */
+static pid_t make_stopper(int *go)
+{
+    int ends[2];
+    cr_assert_eq(pipe(ends), 0);
+    pid_t stopped = getpid(), pid = fork();
+    if (pid == 0) {
+        char byte;
+        if (read(ends[0], &byte, 1) == 1) {
+            kill(stopped, SIGSTOP);
+            nanosleep(&(struct timespec){.tv_sec = 1, .tv_nsec = 500000000}, NULL);
+            kill(stopped, SIGCONT);
+        }
+        _exit(0);
+    }
+    close(ends[0]);
+    *go = ends[1];
+    return pid;
+}
+
+/* In it for long enough that the watchdog has looked, which it does every 150 ms. */
+HANDLER(until_gate)
+{
+    uint64_t until = clock_ns() + TROUPE_MS(200);
+    while (clock_ns() < until)
+        ck_pr_stall();
+    bump(IN);
+    await_word(GATE, 1);
+}
+
+static const troupe_behavior gated = {.name = "gated", .handlers = {[WORK] = ON(until_gate, 0)}};
+
+Test(watchdog, time_in_which_the_whole_process_was_stopped_is_nobodys_fault)
+{
+    troupe_addr addr;
+    int go;
+    world_begin(1);
+    pid_t stopper = make_stopper(&go);
+    troupe_runtime *rt = start_it(&gated, watching(TROUPE_MS(600), 0), &addr);
+    troupe_runtime_tell(rt, addr, WORK, NULL, 0);
+    await_word(IN, 1);
+    cr_assert_eq(write(go, "", 1), 1);
+    cr_assert_eq(waitpid(stopper, NULL, 0), stopper);
+    bump(GATE);
+    close(go);
     cr_assert_eq(end(rt).handlers_stuck, 0);
 }
 
