@@ -71,14 +71,15 @@ static bool rest(struct tr_watchdog *dog)
 PEEKS static struct tr_print peek(const struct tr_watchdog *dog, unsigned worker, uint64_t *clock_ns)
 {
     const troupe_ctx *ctx = dog->rt->contexts[worker];
-    const char *handler = ctx->handler ? ctx->handler : ctx->cleaning;
+    const char *handler = tr_ctx_handler(ctx);
     *clock_ns = ctx->now_ns;
-    return (struct tr_print){tr_pool_tick(dog->rt->pool, worker), ctx->budget, ctx->cell, handler};
+    uint64_t units = (uint64_t)ctx->used << 32 | ctx->grain;
+    return (struct tr_print){tr_pool_tick(dog->rt->pool, worker), units, ctx->cell, handler ? handler : ctx->cleaning};
 }
 
 static bool same(const struct tr_print *a, const struct tr_print *b)
 {
-    return a->tick == b->tick && a->budget == b->budget && a->cell == b->cell && a->handler == b->handler;
+    return a->tick == b->tick && a->units == b->units && a->cell == b->cell && a->handler == b->handler;
 }
 
 /* What is shown of the actor, copied from its cell. */

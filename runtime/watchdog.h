@@ -32,7 +32,7 @@ struct tr_cell;
 
 struct tr_print {
     uint64_t tick;
-    unsigned budget;
+    uint64_t units;
     const struct tr_cell *cell;
     const char *handler; /* NULL: no user code runs */
 };
