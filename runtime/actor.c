@@ -460,9 +460,10 @@ void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runna
     ctx->cell = NULL;
 }
 
-/* A panic ended the activation of ctx->cell half-way: the rest of it. */
-static NOINLINE void go_on(troupe_ctx *ctx)
+/* A panic ended the activation of this worker's cell half-way: the rest of it. */
+static NOINLINE void go_on(void)
 {
+    troupe_ctx *ctx = tr_worker_user(tr_worker_self());
     tr_supervise_crash(ctx);
     loop(ctx);
     TR_ASSERT(!tr_ctx_guarded(ctx) && !ctx->dirty && !ctx->composed && !ctx->msg && !ctx->event_op &&
@@ -470,16 +471,19 @@ static NOINLINE void go_on(troupe_ctx *ctx)
     ctx->cell = NULL;
 }
 
+static NOINLINE void turn(troupe_ctx *ctx, struct tr_worker *worker, void *boundary)
+{
+    ctx->boundary = boundary;
+    tr_worker_turn(worker);
+}
+
 /* Kept apart from what it calls: with that inlined beside the landing the compiler must keep every local in memory. */
 void tr_actor_turn(void *arg, struct tr_worker *worker)
 {
-    troupe_ctx *ctx = tr_worker_user(worker);
     (void)arg;
-    if (TR_UNLIKELY(TR_LAND(ctx->jump))) {
-        ctx = tr_worker_user(tr_worker_self());
-        go_on(ctx);
-        return;
-    }
-    ctx->boundary = __builtin_frame_address(0);
-    tr_worker_turn(worker);
+    troupe_ctx *const ctx = tr_worker_user(worker);
+    if (TR_UNLIKELY(TR_LAND(ctx->jump)))
+        go_on();
+    else
+        turn(ctx, worker, __builtin_frame_address(0));
 }
