@@ -3,7 +3,7 @@
  * when that begins and when it has ended. Started and stopped by runtime.c; workers only tell it when they lie down and
  * get up (tr_watchdog_asleep, _awake), which costs nothing per message. It ends nobody: see troupe_kill.
  *
- * WHAT IS LOOKED AT. Of each worker a print: its tick, what is left of its budget, the cell, the name of the handler.
+ * WHAT IS LOOKED AT. Of each worker a print: its tick, how far its budget is used, the cell, the name of the handler.
  * One that stays the same from look to look is one call of one handler. Those are plain words of the worker's, read while
  * it writes them, each valid by itself; ThreadSanitizer is told not to look (as in survivors.c).
  *
@@ -32,7 +32,7 @@ struct tr_cell;
 
 struct tr_print {
     uint64_t tick;
-    uint64_t units;
+    uint64_t units; /* how far the budget is used */
     const struct tr_cell *cell;
     const char *handler; /* NULL: no user code runs */
 };
