@@ -127,7 +127,7 @@ PEEKS static uint32_t cells_made(const struct look *look)
     return look->rt->cells.made;
 }
 
-static void add_name(struct tr_text *text, const struct tr_cell *cell)
+PEEKS static void add_name(struct tr_text *text, const struct tr_cell *cell)
 {
     struct glimpse g = peek(cell);
     tr_text_addf(text, "%s#%u", g.behavior ? g.behavior->name : "?", cell->index);

@@ -86,7 +86,7 @@ static bool same(const struct tr_print *a, const struct tr_print *b)
 /* What is shown of the actor, copied from its cell. */
 PEEKS static troupe_crash peek_actor(const struct tr_cell *cell)
 {
-    troupe_crash shown = {.actor = tr_cell_addr_of_child(cell), .incarnation = cell->incarnation_nr};
+    troupe_crash shown = {.actor = {(uint64_t)cell->born << 32 | cell->index}, .incarnation = cell->incarnation_nr};
     if (cell->behavior)
         shown.behavior = cell->behavior->name;
     return shown;
@@ -198,7 +198,8 @@ static void say_stuck(struct tr_watchdog *dog, struct tr_watched *watched, unsig
     shown.worker = worker;
     shown.frames_count = frames;
     memcpy(shown.frames, watched->shot.frames, frames * sizeof shown.frames[0]);
-    watched->index = watched->last.cell->index;
+    watched->actor = shown.actor;
+    watched->index = (uint32_t)shown.actor.bits;
     watched->reported = true;
     watched->has_spare = dog->rt->options.spare_workers > 0 && tr_pool_spare_start(dog->rt->pool);
     tr_count(&dog->reports, 1);
@@ -216,7 +217,7 @@ static void say_ended(struct tr_watchdog *dog, struct tr_watched *watched, unsig
     char line[256];
     struct tr_text text;
     uint64_t ns = now_ns - watched->before_ns;
-    troupe_crash shown = {.actor = tr_cell_addr_of_child(watched->last.cell), .behavior = watched->behavior->name};
+    troupe_crash shown = {.actor = watched->actor, .behavior = watched->behavior->name};
     tr_text_init(&text, line, sizeof line);
     tr_text_addf(&text, "%s#%u has left handler ", watched->behavior->name, watched->index);
     name_kind(&text, watched);

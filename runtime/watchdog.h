@@ -49,6 +49,7 @@ struct tr_watched {
     bool reported, has_spare;
     const troupe_behavior *behavior; /* reported: who it was */
     uint32_t index;
+    troupe_addr actor;
 };
 
 struct tr_watchdog {
