@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Many actors: their creation, their memory, their end.
+package main
+
+import (
+	"bytes"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+func forkJoinCreate(size int) {
+	// The values are positive: the sum reaches its final value at the last message, wherever that is handled.
+	total := uint64(size) * uint64(size+1) / 2
+	var sum uint64
+	done := make(chan struct{})
+	actor := func(mail <-chan uint64) {
+		if atomic.AddUint64(&sum, <-mail) == total {
+			close(done)
+		}
+	}
+	began := time.Now()
+	go func() {
+		for i := 1; i <= size; i++ {
+			mail := make(chan uint64, 1)
+			go actor(mail)
+			mail <- uint64(i)
+		}
+	}()
+	<-done
+	report("fork_join_create", perSecond(size, time.Since(began)), "actors/s")
+}
+
+func skynetNode(parent chan<- uint64, first, leaves uint64) {
+	if leaves == 1 {
+		parent <- first
+		return
+	}
+	children := make(chan uint64, 10)
+	each := leaves / 10
+	for i := uint64(0); i < 10; i++ {
+		go skynetNode(children, first+i*each, each)
+	}
+	var sum uint64
+	for i := 0; i < 10; i++ {
+		sum += <-children
+	}
+	parent <- sum
+}
+
+func skynet(size int) {
+	leaves := 1
+	for leaves*10 <= size {
+		leaves *= 10
+	}
+	root := make(chan uint64)
+	began := time.Now()
+	go skynetNode(root, 0, uint64(leaves))
+	sum := <-root
+	took := time.Since(began)
+	check(sum == uint64(leaves)*uint64(leaves-1)/2, "the sum is %d", sum)
+	report("skynet", float64(took.Nanoseconds())/1e6, "ms")
+}
+
+func residentBytes() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	must(err)
+	pages, err := strconv.ParseInt(string(bytes.Fields(text)[1]), 10, 64)
+	must(err)
+	return pages * int64(os.Getpagesize())
+}
+
+type actorState struct{ count, sum uint64 }
+
+// populate creates size actors that each have handled one message and wait for the next; it returns their mailboxes.
+func populate(size int, handled *sync.WaitGroup) []chan uint64 {
+	mails := make([]chan uint64, size)
+	handled.Add(size)
+	for i := range mails {
+		mail := make(chan uint64)
+		mails[i] = mail
+		go idleActor(mail, handled)
+		mail <- 1
+	}
+	handled.Wait()
+	return mails
+}
+
+func idleActor(mail <-chan uint64, handled *sync.WaitGroup) {
+	var state actorState
+	for n := range mail {
+		state.count++
+		state.sum += n
+		handled.Done()
+	}
+}
+
+func liveActors(size int) {
+	debug.FreeOSMemory()
+	before := residentBytes()
+	var handled sync.WaitGroup
+	mails := populate(size, &handled)
+	debug.FreeOSMemory()
+	growth := residentBytes() - before
+	handled.Add(1)
+	mails[size-1] <- 1 // they do live
+	handled.Wait()
+	report("live_actors", float64(growth)/float64(size), "B/actor")
+}
+
+func stopTree(size int) {
+	stop := make(chan struct{})
+	parentEnded := make(chan int64)
+	ready := make(chan struct{})
+	var ended int64
+	go func() { // the parent
+		var children, started sync.WaitGroup
+		children.Add(size)
+		started.Add(size)
+		stopChildren := make(chan struct{})
+		for i := 0; i < size; i++ {
+			mail := make(chan uint64, 1)
+			go func() {
+				for {
+					select {
+					case <-mail:
+						started.Done()
+					case <-stopChildren:
+						atomic.AddInt64(&ended, 1)
+						children.Done()
+						return
+					}
+				}
+			}()
+			mail <- 1
+		}
+		started.Wait()
+		close(ready)
+		<-stop
+		close(stopChildren)
+		children.Wait()
+		parentEnded <- atomic.LoadInt64(&ended)
+	}()
+	<-ready
+	began := time.Now()
+	close(stop)
+	count := <-parentEnded
+	took := time.Since(began)
+	check(count == int64(size), "%d of %d children ended", count, size)
+	report("stop_tree", float64(took.Nanoseconds())/1e6, "ms")
+}
+
+// switches is the sum of voluntary context switches over all threads.
+func switches() (sum int64) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	must(err)
+	for _, task := range tasks {
+		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/status")
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := bytes.Cut(text, []byte("\nvoluntary_ctxt_switches:"))
+		line, _, _ := bytes.Cut(rest, []byte("\n"))
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+		must(err)
+		sum += n
+	}
+	return sum
+}
+
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	must(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func idle(size int) {
+	var handled sync.WaitGroup
+	mails := populate(size, &handled)
+	debug.FreeOSMemory()
+	time.Sleep(200 * time.Millisecond) // what the creation left to do is done
+	switchesBefore, cpuBefore := switches(), cpuTime()
+	time.Sleep(5 * time.Second)
+	cpu := cpuTime() - cpuBefore
+	report("idle", float64(switches()-switchesBefore), "wake-ups")
+	report("idle_cpu", float64(cpu.Microseconds())/1e3, "ms")
+	handled.Add(1)
+	mails[size-1] <- 1 // they do live
+	handled.Wait()
+}

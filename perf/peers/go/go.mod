@@ -1,0 +1,3 @@
+module troupe/perf/peers/go
+
+go 1.19
