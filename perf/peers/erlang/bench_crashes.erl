@@ -169,9 +169,9 @@ kill_backlog(Size, Tries) ->
     exit(Actor, kill),
     Before = atomics:get(Handled, 1),
     receive {'DOWN', Monitor, process, Actor, killed} -> ok end,
-    case atomics:get(Handled, 1) of
+    case Before of
         Size -> kill_backlog(Size, Tries - 1);
-        All -> report("kill_backlog", All - Before, "messages")
+        _ -> report("kill_backlog", atomics:get(Handled, 1) - Before, "messages")
     end.
 
 fill(0, _) -> ok;

@@ -179,7 +179,7 @@ func killAtWork(size int) (before, all int64) {
 
 func killBacklog(size int) {
 	for try := 0; try < 20; try++ {
-		if before, all := killAtWork(size); all < int64(size) {
+		if before, all := killAtWork(size); before < int64(size) {
 			report("kill_backlog", float64(all-before), "messages")
 			return
 		}
