@@ -38,7 +38,7 @@ const entry entries[] = {
     {"timer_cancel", timer_cancel, "sharing"},
     {"wake", wake, "sharing"},
     {"restart", restart, "stealing"},
-    {"escalate", escalate, "stealing"},
+    {"escalate", escalate, "sharing"},
     {"kill_backlog", kill_backlog, "stealing"},
 };
 

@@ -154,39 +154,41 @@ crash_once(Child) ->
     receive {crashing, _} -> ok end,
     receive {started, New} -> New end.
 
-%% --- kill_backlog: the actor works through its backlog when the kill is sent ---
+%% --- kill_backlog: the first message keeps the actor busy until the kill is sent ---
 
-kill_backlog(Size) -> kill_backlog(Size, 20).
-
-kill_backlog(_, 0) -> check(false, "the backlog was gone each time before the kill; --size is too small", []);
-kill_backlog(Size, Tries) ->
+kill_backlog(Size) ->
     Handled = atomics:new(1, []),
-    {Actor, Monitor} = spawn_monitor(fun() -> handler(Handled) end),
-    erlang:suspend_process(Actor),
+    Sent = atomics:new(1, []),
+    Driver = self(),
+    {Actor, Monitor} = spawn_monitor(fun() -> victim(Sent, Handled, Driver) end),
+    Actor ! hold,
+    receive held -> ok end,
     fill(Size, Actor),
-    erlang:resume_process(Actor),
-    await_first(Handled),
+    {message_queue_len, Waiting} = process_info(Actor, message_queue_len),
+    check(Waiting =:= Size, "~p messages wait", [Waiting]),
     exit(Actor, kill),
-    Before = atomics:get(Handled, 1),
+    atomics:put(Sent, 1, 1),
     receive {'DOWN', Monitor, process, Actor, killed} -> ok end,
-    case Before of
-        Size -> kill_backlog(Size, Tries - 1);
-        _ -> report("kill_backlog", atomics:get(Handled, 1) - Before, "messages")
-    end.
+    report("kill_backlog", atomics:get(Handled, 1), "messages").
 
 fill(0, _) -> ok;
 fill(Left, Actor) ->
     Actor ! 1,
     fill(Left - 1, Actor).
 
-await_first(Handled) ->
-    case atomics:get(Handled, 1) of
-        0 -> await_first(Handled);
-        _ -> ok
+victim(Sent, Handled, Driver) ->
+    receive
+        hold ->
+            Driver ! held,
+            hold(Sent),
+            victim(Sent, Handled, Driver);
+        N ->
+            atomics:add(Handled, 1, N),
+            victim(Sent, Handled, Driver)
     end.
 
-handler(Handled) ->
-    receive N ->
-        atomics:add(Handled, 1, N),
-        handler(Handled)
+hold(Sent) ->
+    case atomics:get(Sent, 1) of
+        0 -> hold(Sent);
+        1 -> ok
     end.

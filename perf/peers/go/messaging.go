@@ -98,6 +98,75 @@ func counting(size int) {
 	r := <-done
 	check(r.sum == uint64(size)*uint64(size+1)/2, "the sum is %d", r.sum)
 	report("counting", perSecond(size, r.took), "messages/s")
+	swapRate("counting_swap", 1, size)
+}
+
+// swapMailbox is what one writes by hand when a channel is too slow: its consumer takes all that waits at once. It has no
+// bound, and a consumer that sleeps in it cannot wait for anything else (no select).
+type swapMailbox struct {
+	mutex   sync.Mutex
+	filled  *sync.Cond
+	waiting []uint64
+	sleeps  bool
+}
+
+func newSwapMailbox() *swapMailbox {
+	m := new(swapMailbox)
+	m.filled = sync.NewCond(&m.mutex)
+	return m
+}
+
+func (m *swapMailbox) put(message uint64) {
+	m.mutex.Lock()
+	m.waiting = append(m.waiting, message)
+	wakes := m.sleeps
+	m.sleeps = false
+	m.mutex.Unlock()
+	if wakes {
+		m.filled.Signal()
+	}
+}
+
+// take returns what waits, at least one message; done is a slice that it may fill again.
+func (m *swapMailbox) take(done []uint64) []uint64 {
+	m.mutex.Lock()
+	for len(m.waiting) == 0 {
+		m.sleeps = true
+		m.filled.Wait()
+	}
+	messages := m.waiting
+	m.waiting = done[:0]
+	m.mutex.Unlock()
+	return messages
+}
+
+// swapRate is counting and fan_in with such a mailbox.
+func swapRate(name string, producers, each int) {
+	mail := newSwapMailbox()
+	done := make(chan uint64)
+	began := time.Now()
+	go func() {
+		var sum uint64
+		var batch []uint64
+		for handled := 0; handled < producers*each; handled += len(batch) {
+			batch = mail.take(batch)
+			for _, n := range batch {
+				sum += n
+			}
+		}
+		done <- sum
+	}()
+	for p := 0; p < producers; p++ {
+		go func() {
+			for i := 1; i <= each; i++ {
+				mail.put(uint64(i))
+			}
+		}()
+	}
+	sum := <-done
+	took := time.Since(began)
+	check(sum == uint64(producers)*uint64(each)*uint64(each+1)/2, "the sum is %d", sum)
+	report(name, perSecond(producers*each, took), "messages/s")
 }
 
 func fanIn(size int) {
@@ -124,6 +193,7 @@ func fanIn(size int) {
 	took := time.Since(began)
 	check(sum == producers*uint64(each)*uint64(each+1)/2, "the sum is %d", sum)
 	report("fan_in", perSecond(each*producers, took), "messages/s")
+	swapRate("fan_in_swap", producers, each)
 }
 
 type bigMessage struct {

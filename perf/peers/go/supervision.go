@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -143,46 +144,44 @@ func escalate(size int) {
 	report("escalate", perItem(size, took)/1e3, "us/cycle")
 }
 
-// killAtWork kills an actor that works through its backlog; it returns how many were handled before the kill was sent,
-// and how many in all.
-func killAtWork(size int) (before, all int64) {
-	ctx, kill := context.WithCancel(context.Background())
-	mail := make(chan uint64, size)
-	for i := 0; i < size; i++ {
-		mail <- 1
-	}
-	var handled int64
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			default:
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case n := <-mail:
-				atomic.AddInt64(&handled, int64(n))
-			}
+// victim asks before each message whether it has been killed. Its first message keeps it busy until the kill is sent.
+func victim(killed <-chan struct{}, mail <-chan uint64, sent *int32, handled *uint64, ended chan<- struct{}) {
+	defer close(ended)
+	for {
+		select {
+		case <-killed:
+			return
+		default:
 		}
-	}()
-	for atomic.LoadInt64(&handled) == 0 {
+		select {
+		case <-killed:
+			return
+		case n := <-mail:
+			for n == 0 && atomic.LoadInt32(sent) == 0 {
+				runtime.Gosched()
+			}
+			*handled += n
+		}
 	}
-	kill()
-	before = atomic.LoadInt64(&handled)
-	<-ended
-	return before, atomic.LoadInt64(&handled)
 }
 
 func killBacklog(size int) {
-	for try := 0; try < 20; try++ {
-		if before, all := killAtWork(size); before < int64(size) {
-			report("kill_backlog", float64(all-before), "messages")
-			return
-		}
+	ctx, kill := context.WithCancel(context.Background())
+	mail := make(chan uint64, size)
+	var sent int32
+	var handled uint64
+	ended := make(chan struct{})
+	go victim(ctx.Done(), mail, &sent, &handled, ended)
+	mail <- 0
+	for len(mail) > 0 { // it is still waiting
+		runtime.Gosched()
 	}
-	check(false, "the backlog was gone each time before the kill; --size is too small")
+	for i := 0; i < size; i++ {
+		mail <- 1
+	}
+	kill()
+	atomic.StoreInt32(&sent, 1)
+	<-ended
+	check(len(mail) == size-int(handled), "%d wait", len(mail))
+	report("kill_backlog", float64(handled), "messages")
 }

@@ -75,24 +75,37 @@ func timers(size int) {
 	report("timers_late_p99", percentile(late, 0.99)/1e6, "ms")
 }
 
-func timerCancel(size int) {
-	var fired, cancelled int64
-	done := make(chan time.Duration)
+// cancelRate arms and cancels size timers one after another; pair is one of them, true: it was cancelled in time.
+func cancelRate(name string, size int, pair func(*time.Timer) bool) {
+	var fired int64
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		timer := time.AfterFunc(time.Hour, func() { atomic.AddInt64(&fired, 1) })
 		timer.Stop()
+		cancelled := 0
 		began := time.Now()
 		for i := 0; i < size; i++ {
-			timer.Reset(5 * time.Second)
-			if timer.Stop() {
+			if pair(timer) {
 				cancelled++
 			}
 		}
-		done <- time.Since(began)
+		took := time.Since(began)
+		check(cancelled == size && fired == 0, "%d of %d cancelled, %d fired", cancelled, size, fired)
+		report(name, perSecond(size, took), "pairs/s")
 	}()
-	took := <-done
-	check(cancelled == int64(size) && fired == 0, "%d of %d cancelled, %d fired", cancelled, size, fired)
-	report("timer_cancel", perSecond(size, took), "pairs/s")
+	<-done
+}
+
+// A timer that is armed over and over is made once and reset; a new one for each stands beside it.
+func timerCancel(size int) {
+	cancelRate("timer_cancel", size, func(timer *time.Timer) bool {
+		timer.Reset(5 * time.Second)
+		return timer.Stop()
+	})
+	cancelRate("timer_cancel_new", size, func(*time.Timer) bool {
+		return time.AfterFunc(5*time.Second, func() {}).Stop()
+	})
 }
 
 // wake sends size messages to an idle actor, each after 2 ms of rest. Which thread runs the actor is the runtime's choice.
