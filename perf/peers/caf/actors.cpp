@@ -22,7 +22,8 @@ using caf::behavior;
 using caf::event_based_actor;
 using std::uint64_t;
 
-namespace {
+namespace
+{
 
 // --- fork_join_create ---
 
@@ -33,10 +34,11 @@ struct fork_world {
 };
 
 struct summand : event_based_actor {
-    fork_world& world;
-    summand(actor_config& config, fork_world* world) : event_based_actor(config), world(*world) {}
+    fork_world &world;
+    summand(actor_config &config, fork_world *world) : event_based_actor(config), world(*world) {}
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {[this](uint64_t n) {
             // The values are positive: the sum reaches its final value at the last message, wherever that is handled.
             if (world.sum.fetch_add(n) + n == world.total)
@@ -50,21 +52,25 @@ struct summand : event_based_actor {
 
 struct node : event_based_actor {
     actor parent;
-    std::promise<uint64_t>* root;
+    std::promise<uint64_t> *root;
     uint64_t first, leaves, sum = 0;
     int missing = 10;
 
-    node(actor_config& config, actor parent, std::promise<uint64_t>* root, uint64_t first, uint64_t leaves)
-        : event_based_actor(config), parent(std::move(parent)), root(root), first(first), leaves(leaves) {}
+    node(actor_config &config, actor parent, std::promise<uint64_t> *root, uint64_t first, uint64_t leaves)
+        : event_based_actor(config), parent(std::move(parent)), root(root), first(first), leaves(leaves)
+    {
+    }
 
-    void finish(uint64_t result) {
+    void finish(uint64_t result)
+    {
         if (parent)
             send(parent, result);
         else
             root->set_value(result);
     }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         if (leaves == 1) {
             finish(first);
             return {};
@@ -87,11 +93,12 @@ struct node : event_based_actor {
 
 struct idle_actor : event_based_actor {
     uint64_t count = 0, sum = 0;
-    std::atomic<uint64_t>* handled;
+    std::atomic<uint64_t> *handled;
 
-    idle_actor(actor_config& config, std::atomic<uint64_t>* handled) : event_based_actor(config), handled(handled) {}
+    idle_actor(actor_config &config, std::atomic<uint64_t> *handled) : event_based_actor(config), handled(handled) {}
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {[this](uint64_t n) {
             ++count;
             sum += n;
@@ -100,7 +107,8 @@ struct idle_actor : event_based_actor {
     }
 };
 
-void await(const std::atomic<uint64_t>& value, uint64_t wanted) {
+void await(const std::atomic<uint64_t> &value, uint64_t wanted)
+{
     for (int i = 0; value != wanted; i++) {
         check(i < 100000, "%lu of %lu after 100 s", value.load(), wanted);
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -111,7 +119,8 @@ struct population {
     std::vector<actor> actors;
     std::atomic<uint64_t> handled{0};
 
-    explicit population(job& j) {
+    explicit population(job &j)
+    {
         actors.reserve(j.size);
         for (uint64_t i = 0; i < j.size; i++) {
             actors.push_back(j.system.spawn<idle_actor, caf::lazy_init>(&handled));
@@ -121,14 +130,16 @@ struct population {
         malloc_trim(0);
     }
 
-    void they_live() {
+    void they_live()
+    {
         uint64_t before = handled;
         anon_send(actors.back(), uint64_t{7});
         await(handled, before + 1);
     }
 };
 
-std::int64_t resident_bytes() {
+std::int64_t resident_bytes()
+{
     std::ifstream file("/proc/self/statm");
     std::int64_t total = 0, resident = 0;
     file >> total >> resident;
@@ -137,9 +148,10 @@ std::int64_t resident_bytes() {
 }
 
 // The sum of voluntary context switches over all threads.
-std::int64_t switches() {
+std::int64_t switches()
+{
     std::int64_t sum = 0;
-    for (auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    for (auto &task : std::filesystem::directory_iterator("/proc/self/task")) {
         std::ifstream file(task.path() / "status");
         const std::string key = "voluntary_ctxt_switches:";
         for (std::string line; std::getline(file, line);)
@@ -157,22 +169,27 @@ struct tree_world {
 };
 
 struct tree_child : event_based_actor {
-    tree_world& world;
-    tree_child(actor_config& config, tree_world* world) : event_based_actor(config), world(*world) {}
+    tree_world &world;
+    tree_child(actor_config &config, tree_world *world) : event_based_actor(config), world(*world) {}
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {[this](uint64_t) { ++world.started; }};
     }
 
-    void on_exit() override { ++world.ended; }
+    void on_exit() override
+    {
+        ++world.ended;
+    }
 };
 
 struct tree_parent : event_based_actor {
-    tree_world& world;
+    tree_world &world;
     std::vector<actor> children; // a link holds no reference
-    tree_parent(actor_config& config, tree_world* world) : event_based_actor(config), world(*world) {}
+    tree_parent(actor_config &config, tree_world *world) : event_based_actor(config), world(*world) {}
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         for (uint64_t i = 0; i < world.size; i++) {
             children.push_back(spawn<tree_child, caf::linked + caf::lazy_init>(&world));
             send(children.back(), uint64_t{1});
@@ -183,7 +200,8 @@ struct tree_parent : event_based_actor {
 
 } // namespace
 
-void fork_join_create(job& j) {
+void fork_join_create(job &j)
+{
     fork_world world;
     world.total = j.size * (j.size + 1) / 2;
     caf::scoped_actor creator{j.system};
@@ -194,7 +212,8 @@ void fork_join_create(job& j) {
     report("fork_join_create", per_second(j.size, took), "actors/s");
 }
 
-void skynet(job& j) {
+void skynet(job &j)
+{
     uint64_t leaves = 1;
     while (leaves * 10 <= j.size)
         leaves *= 10;
@@ -207,7 +226,8 @@ void skynet(job& j) {
     report("skynet", static_cast<double>(took) / 1e6, "ms");
 }
 
-void live_actors(job& j) {
+void live_actors(job &j)
+{
     malloc_trim(0);
     auto before = resident_bytes();
     population all{j};
@@ -218,7 +238,8 @@ void live_actors(job& j) {
     std::_Exit(0);
 }
 
-void idle(job& j) {
+void idle(job &j)
+{
     population all{j};
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
     auto switches_before = switches();
@@ -233,7 +254,8 @@ void idle(job& j) {
     std::_Exit(0);
 }
 
-void stop_tree(job& j) {
+void stop_tree(job &j)
+{
     tree_world world;
     world.size = j.size;
     auto parent = j.system.spawn<tree_parent>(&world);

@@ -18,12 +18,16 @@ using caf::event_based_actor;
 using std::int64_t;
 using std::uint64_t;
 
-namespace {
+namespace
+{
 
 constexpr uint64_t crash = 0, next = 1;
 
 struct crashed : std::exception {
-    const char* what() const noexcept override { return "once more"; }
+    const char *what() const noexcept override
+    {
+        return "once more";
+    }
 };
 
 // What one incarnation knows.
@@ -37,17 +41,22 @@ struct series {
     std::vector<int64_t> samples;
     std::promise<void> done;
 
-    explicit series(uint64_t size) : size(size) { samples.reserve(size); }
+    explicit series(uint64_t size) : size(size)
+    {
+        samples.reserve(size);
+    }
 
     // False: that was the last.
-    bool add(int64_t took) {
+    bool add(int64_t took)
+    {
         samples.push_back(took);
         if (samples.size() == size)
             done.set_value();
         return samples.size() < size;
     }
 
-    void print(const char* name) {
+    void print(const char *name)
+    {
         done.get_future().get();
         check(crashes == size, "%lu crashes", crashes);
         report(name, percentile(samples, 0.5) / 1e3, "us");
@@ -57,12 +66,13 @@ struct series {
 // --- restart in place ---
 
 struct crasher : event_based_actor {
-    series& all;
+    series &all;
     std::unique_ptr<incarnation> state;
 
-    crasher(actor_config& config, series* all) : event_based_actor(config), all(*all) {}
+    crasher(actor_config &config, series *all) : event_based_actor(config), all(*all) {}
 
-    void handle(uint64_t message) {
+    void handle(uint64_t message)
+    {
         ++state->handled;
         if (message == crash) {
             all.crashed_at = now_ns();
@@ -74,12 +84,14 @@ struct crasher : event_based_actor {
             once_more();
     }
 
-    void once_more() {
+    void once_more()
+    {
         send(this, crash);
         send(this, next);
     }
 
-    behavior fresh() {
+    behavior fresh()
+    {
         state = std::make_unique<incarnation>();
         return {[this](uint64_t message) {
             try {
@@ -91,7 +103,8 @@ struct crasher : event_based_actor {
         }};
     }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         once_more();
         return fresh();
     }
@@ -100,13 +113,15 @@ struct crasher : event_based_actor {
 // --- restart by a monitor ---
 
 struct mortal : event_based_actor {
-    series& all;
+    series &all;
 
-    mortal(actor_config& config, series* all) : event_based_actor(config), all(*all) {
-        set_exception_handler([](std::exception_ptr&) -> caf::error { return caf::exit_reason::unhandled_exception; });
+    mortal(actor_config &config, series *all) : event_based_actor(config), all(*all)
+    {
+        set_exception_handler([](std::exception_ptr &) -> caf::error { return caf::exit_reason::unhandled_exception; });
     }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {[this](uint64_t message) {
             if (message == crash) {
                 all.crashed_at = now_ns();
@@ -119,18 +134,20 @@ struct mortal : event_based_actor {
 };
 
 struct guardian : event_based_actor {
-    series& all;
+    series &all;
     actor child; // a monitor holds no reference
 
-    guardian(actor_config& config, series* all) : event_based_actor(config), all(*all) {}
+    guardian(actor_config &config, series *all) : event_based_actor(config), all(*all) {}
 
-    void renew(uint64_t message) {
+    void renew(uint64_t message)
+    {
         child = spawn<mortal, caf::monitored>(&all);
         send(child, message);
     }
 
-    behavior make_behavior() override {
-        set_down_handler([this](caf::down_msg&) {
+    behavior make_behavior() override
+    {
+        set_down_handler([this](caf::down_msg &) {
             ++all.crashes;
             renew(next);
         });
@@ -148,24 +165,27 @@ struct family {
 };
 
 struct family_child : event_based_actor {
-    family& all;
+    family &all;
     actor driver;
     int restarts_left = 2;
     std::unique_ptr<incarnation> state;
 
-    family_child(actor_config& config, family* all, actor driver)
-        : event_based_actor(config), all(*all), driver(std::move(driver)) {
-        set_exception_handler([](std::exception_ptr&) -> caf::error { return caf::exit_reason::unhandled_exception; });
+    family_child(actor_config &config, family *all, actor driver)
+        : event_based_actor(config), all(*all), driver(std::move(driver))
+    {
+        set_exception_handler([](std::exception_ptr &) -> caf::error { return caf::exit_reason::unhandled_exception; });
     }
 
-    void handle(uint64_t message) {
+    void handle(uint64_t message)
+    {
         ++state->handled;
         if (message == crash)
             throw crashed();
         send(driver, state->handled);
     }
 
-    behavior fresh() {
+    behavior fresh()
+    {
         state = std::make_unique<incarnation>();
         return {[this](uint64_t message) {
             try {
@@ -179,20 +199,25 @@ struct family_child : event_based_actor {
         }};
     }
 
-    behavior make_behavior() override { return fresh(); }
+    behavior make_behavior() override
+    {
+        return fresh();
+    }
 };
 
 // Its first child answers at once; on a message it makes its child crash until that ends.
 struct family_parent : event_based_actor {
-    family& all;
+    family &all;
     actor driver, child;
 
-    family_parent(actor_config& config, family* all, actor driver)
-        : event_based_actor(config), all(*all), driver(std::move(driver)) {
-        set_down_handler([this](caf::down_msg&) { child_ended(); });
+    family_parent(actor_config &config, family *all, actor driver)
+        : event_based_actor(config), all(*all), driver(std::move(driver))
+    {
+        set_down_handler([this](caf::down_msg &) { child_ended(); });
     }
 
-    void child_ended() {
+    void child_ended()
+    {
         try {
             throw crashed();
         } catch (...) {
@@ -201,7 +226,8 @@ struct family_parent : event_based_actor {
         }
     }
 
-    behavior fresh() {
+    behavior fresh()
+    {
         child = spawn<family_child, caf::monitored>(&all, driver);
         send(child, next);
         return {[this](uint64_t) {
@@ -210,16 +236,20 @@ struct family_parent : event_based_actor {
         }};
     }
 
-    behavior make_behavior() override { return fresh(); }
+    behavior make_behavior() override
+    {
+        return fresh();
+    }
 };
 
 struct family_driver : event_based_actor {
-    family& all;
+    family &all;
     actor parent;
 
-    family_driver(actor_config& config, family* all) : event_based_actor(config), all(*all) {}
+    family_driver(actor_config &config, family *all) : event_based_actor(config), all(*all) {}
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         parent = spawn<family_parent>(&all, actor{this});
         return {[this](uint64_t handled) {
             check(handled == 1, "the child is not a new one");
@@ -241,10 +271,11 @@ struct victim_world {
 };
 
 struct victim : event_based_actor {
-    victim_world& world;
-    victim(actor_config& config, victim_world* world) : event_based_actor(config), world(*world) {}
+    victim_world &world;
+    victim(actor_config &config, victim_world *world) : event_based_actor(config), world(*world) {}
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {
             [this](uint64_t n) { world.handled += n; },
             [this](caf::get_atom) {
@@ -257,7 +288,8 @@ struct victim : event_based_actor {
 };
 
 // How many of size messages were handled after the kill was sent.
-uint64_t killed_with(job& j, bool urgently) {
+uint64_t killed_with(job &j, bool urgently)
+{
     victim_world world;
     caf::scoped_actor self{j.system};
     auto whom = j.system.spawn<victim>(&world);
@@ -272,15 +304,14 @@ uint64_t killed_with(job& j, bool urgently) {
     else
         anon_send_exit(whom, caf::exit_reason::kill);
     world.sent = true;
-    self->receive([](caf::down_msg& down) {
-        check(down.reason == caf::exit_reason::kill, "it was not killed");
-    });
+    self->receive([](caf::down_msg &down) { check(down.reason == caf::exit_reason::kill, "it was not killed"); });
     return world.handled;
 }
 
 } // namespace
 
-void restart(job& j) {
+void restart(job &j)
+{
     series in_place(j.size);
     j.system.spawn<crasher>(&in_place);
     in_place.print("restart");
@@ -289,7 +320,8 @@ void restart(job& j) {
     monitored.print("restart_monitor");
 }
 
-void escalate(job& j) {
+void escalate(job &j)
+{
     family all;
     all.size = j.size;
     auto driver = j.system.spawn<family_driver>(&all);
@@ -300,7 +332,8 @@ void escalate(job& j) {
 }
 
 // The exit message that anon_send_exit sends waits behind the backlog; one with high priority does not.
-void kill_backlog(job& j) {
+void kill_backlog(job &j)
+{
     report("kill_backlog", static_cast<double>(killed_with(j, true)), "messages");
     report("kill_backlog_send_exit", static_cast<double>(killed_with(j, false)), "messages");
 }

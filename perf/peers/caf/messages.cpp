@@ -12,7 +12,8 @@ using caf::behavior;
 using caf::event_based_actor;
 using std::uint64_t;
 
-namespace {
+namespace
+{
 
 using done_time = std::promise<std::int64_t>;
 
@@ -21,13 +22,16 @@ using done_time = std::promise<std::int64_t>;
 struct player : event_based_actor {
     actor other;
     uint64_t last, handled = 0;
-    std::atomic<uint64_t>* total;
-    done_time* done;
+    std::atomic<uint64_t> *total;
+    done_time *done;
 
-    player(actor_config& config, uint64_t last, std::atomic<uint64_t>* total, done_time* done)
-        : event_based_actor(config), last(last), total(total), done(done) {}
+    player(actor_config &config, uint64_t last, std::atomic<uint64_t> *total, done_time *done)
+        : event_based_actor(config), last(last), total(total), done(done)
+    {
+    }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {
             [this](uint64_t ball) {
                 if (ball > last) {
@@ -40,7 +44,7 @@ struct player : event_based_actor {
                     *total += handled;
                 send(other, ball + 1);
             },
-            [this](const actor& whom) { other = whom; },
+            [this](const actor &whom) { other = whom; },
         };
     }
 };
@@ -50,12 +54,15 @@ struct player : event_based_actor {
 struct link_actor : event_based_actor {
     uint64_t me;
     actor next;
-    std::promise<uint64_t>* last;
+    std::promise<uint64_t> *last;
 
-    link_actor(actor_config& config, uint64_t me, actor next, std::promise<uint64_t>* last)
-        : event_based_actor(config), me(me), next(std::move(next)), last(last) {}
+    link_actor(actor_config &config, uint64_t me, actor next, std::promise<uint64_t> *last)
+        : event_based_actor(config), me(me), next(std::move(next)), last(last)
+    {
+    }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {
             [this](uint64_t left) {
                 if (left == 0)
@@ -63,7 +70,7 @@ struct link_actor : event_based_actor {
                 else
                     send(next, left - 1);
             },
-            [this](const actor& whom) { next = whom; },
+            [this](const actor &whom) { next = whom; },
         };
     }
 };
@@ -74,7 +81,8 @@ struct counter : event_based_actor {
     uint64_t sum = 0;
     using event_based_actor::event_based_actor;
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {
             [this](uint64_t n) { sum += n; },
             [this](caf::get_atom) { return sum; },
@@ -84,12 +92,15 @@ struct counter : event_based_actor {
 
 struct consumer : event_based_actor {
     uint64_t left, sum = 0;
-    std::promise<uint64_t>* done;
+    std::promise<uint64_t> *done;
 
-    consumer(actor_config& config, uint64_t count, std::promise<uint64_t>* done)
-        : event_based_actor(config), left(count), done(done) {}
+    consumer(actor_config &config, uint64_t count, std::promise<uint64_t> *done)
+        : event_based_actor(config), left(count), done(done)
+    {
+    }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {[this](uint64_t n) {
             sum += n;
             if (--left == 0)
@@ -108,34 +119,38 @@ struct big_world {
 
 struct big_actor : event_based_actor {
     static constexpr uint64_t pong = ~uint64_t{0}, start = pong - 1;
-    big_world& world;
+    big_world &world;
     uint64_t me, left, handled = 0;
     random_numbers random;
 
-    big_actor(actor_config& config, big_world* world, uint64_t me, uint64_t pings)
-        : event_based_actor(config), world(*world), me(me), left(pings), random{me + 1} {}
+    big_actor(actor_config &config, big_world *world, uint64_t me, uint64_t pings)
+        : event_based_actor(config), world(*world), me(me), left(pings), random{me + 1}
+    {
+    }
 
-    void ping() {
+    void ping()
+    {
         uint64_t to = (random() >> 32) % (world.actors.size() - 1);
         send(world.actors[to + (to >= me)], me);
     }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {[this](uint64_t message) {
-            if (message == start) {
-                ping();
-                return;
-            }
-            ++handled;
-            if (message != pong) {
-                send(world.actors[message], pong);
-            } else if (--left > 0) {
-                ping();
-            } else if (--world.unfinished == 0) {
-                world.finished.set_value(now_ns());
-            }
-        },
-        [this](caf::get_atom) { return handled; }};
+                    if (message == start) {
+                        ping();
+                        return;
+                    }
+                    ++handled;
+                    if (message != pong) {
+                        send(world.actors[message], pong);
+                    } else if (--left > 0) {
+                        ping();
+                    } else if (--world.unfinished == 0) {
+                        world.finished.set_value(now_ns());
+                    }
+                },
+                [this](caf::get_atom) { return handled; }};
     }
 };
 
@@ -145,12 +160,15 @@ struct mall : event_based_actor {
     std::vector<actor> creatures;
     uint64_t left, waiting = 0;
     bool one_waits = false;
-    done_time* done;
+    done_time *done;
 
-    mall(actor_config& config, uint64_t meetings, done_time* done)
-        : event_based_actor(config), left(meetings), done(done) {}
+    mall(actor_config &config, uint64_t meetings, done_time *done)
+        : event_based_actor(config), left(meetings), done(done)
+    {
+    }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {
             [this](uint64_t request) {
                 if (left == 0)
@@ -166,7 +184,7 @@ struct mall : event_based_actor {
                 if (--left == 0)
                     done->set_value(now_ns());
             },
-            [this](const actor& creature) { creatures.push_back(creature); },
+            [this](const actor &creature) { creatures.push_back(creature); },
         };
     }
 };
@@ -176,10 +194,13 @@ struct chameneo : event_based_actor {
     actor place;
     uint64_t me, colour, met = 0;
 
-    chameneo(actor_config& config, actor place, uint64_t me)
-        : event_based_actor(config), place(std::move(place)), me(me), colour(me % 3) {}
+    chameneo(actor_config &config, actor place, uint64_t me)
+        : event_based_actor(config), place(std::move(place)), me(me), colour(me % 3)
+    {
+    }
 
-    behavior make_behavior() override {
+    behavior make_behavior() override
+    {
         return {
             [this](uint64_t other) {
                 if (other != start) {
@@ -195,19 +216,21 @@ struct chameneo : event_based_actor {
 };
 
 // The sum of what the actors answer.
-uint64_t collect(job& j, const std::vector<actor>& actors) {
+uint64_t collect(job &j, const std::vector<actor> &actors)
+{
     caf::scoped_actor self{j.system};
     uint64_t sum = 0;
-    for (auto& whom : actors)
+    for (auto &whom : actors)
         self->request(whom, caf::infinite, caf::get_atom::value)
             .receive([&](uint64_t n) { sum += n; },
-                     [](const caf::error&) { check(false, "an actor does not answer"); });
+                     [](const caf::error &) { check(false, "an actor does not answer"); });
     return sum;
 }
 
 } // namespace
 
-void ping_pong(job& j) {
+void ping_pong(job &j)
+{
     std::atomic<uint64_t> total{0};
     done_time done;
     auto a = j.system.spawn<player>(j.size, &total, &done), b = j.system.spawn<player>(j.size, &total, &done);
@@ -221,7 +244,8 @@ void ping_pong(job& j) {
     report("ping_pong", static_cast<double>(took) / static_cast<double>(j.size), "ns/message");
 }
 
-void thread_ring(job& j) {
+void thread_ring(job &j)
+{
     constexpr uint64_t actors = 503;
     std::promise<uint64_t> last;
     auto first = j.system.spawn<link_actor>(uint64_t{0}, actor{}, &last);
@@ -237,14 +261,15 @@ void thread_ring(job& j) {
     report("thread_ring", static_cast<double>(took) / static_cast<double>(j.size), "ns/hop");
 }
 
-void counting(job& j) {
+void counting(job &j)
+{
     struct result {
         uint64_t sum;
         std::int64_t took;
     };
     std::promise<result> done;
     auto whom = j.system.spawn<counter>();
-    j.system.spawn([&, whom](event_based_actor* self) {
+    j.system.spawn([&, whom](event_based_actor *self) {
         auto began = now_ns();
         for (uint64_t i = 1; i <= j.size; i++)
             self->send(whom, i);
@@ -257,14 +282,15 @@ void counting(job& j) {
     report("counting", per_second(j.size, got.took), "messages/s");
 }
 
-void fan_in(job& j) {
+void fan_in(job &j)
+{
     constexpr uint64_t producers = 8;
     uint64_t each = j.size / producers;
     std::promise<uint64_t> done;
     auto whom = j.system.spawn<consumer>(each * producers, &done);
     auto began = now_ns();
     for (uint64_t p = 0; p < producers; p++)
-        j.system.spawn([=](event_based_actor* self) {
+        j.system.spawn([=](event_based_actor *self) {
             for (uint64_t i = 1; i <= each; i++)
                 self->send(whom, i);
         });
@@ -274,7 +300,8 @@ void fan_in(job& j) {
     report("fan_in", per_second(each * producers, took), "messages/s");
 }
 
-void big(job& j) {
+void big(job &j)
+{
     constexpr uint64_t actors = 512;
     uint64_t pings = j.size / actors / 2;
     check(pings > 0, "--size must be at least %lu", actors * 2);
@@ -283,7 +310,7 @@ void big(job& j) {
     for (uint64_t i = 0; i < actors; i++)
         world.actors.push_back(j.system.spawn<big_actor>(&world, i, pings));
     auto began = now_ns();
-    for (auto& whom : world.actors)
+    for (auto &whom : world.actors)
         anon_send(whom, uint64_t{big_actor::start});
     auto took = world.finished.get_future().get() - began;
     auto handled = collect(j, world.actors);
@@ -291,7 +318,8 @@ void big(job& j) {
     report("big", per_second(handled, took), "messages/s");
 }
 
-void chameneos(job& j) {
+void chameneos(job &j)
+{
     done_time done;
     auto place = j.system.spawn<mall>(j.size, &done);
     std::vector<actor> creatures;
@@ -300,7 +328,7 @@ void chameneos(job& j) {
         anon_send(place, creatures.back());
     }
     auto began = now_ns();
-    for (auto& creature : creatures)
+    for (auto &creature : creatures)
         anon_send(creature, uint64_t{chameneo::start});
     auto took = done.get_future().get() - began;
     auto met = collect(j, creatures);

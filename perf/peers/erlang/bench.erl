@@ -31,7 +31,8 @@ main(Arguments) ->
     spawn(fun() -> run(Arguments) end).
 
 run([Case, Size, Here]) ->
-    [code:ensure_loaded(M) || M <- [bench_messages, bench_actors, bench_time, bench_crashes, lists, gen_server, supervisor]],
+    Modules = [bench_messages, bench_actors, bench_time, bench_crashes, lists, gen_server, supervisor],
+    [code:ensure_loaded(M) || M <- Modules],
     case cases() of
         _ when Case =:= "idle" -> bench_actors:idle(list_to_integer(Size), Here);
         #{Case := Run} -> guarded(Run, list_to_integer(Size));

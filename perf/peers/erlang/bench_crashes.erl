@@ -66,7 +66,8 @@ supervised(Left, Pid, Samples) ->
 
 init({Intensity, Function, Driver}) ->
     Type = case Function of start_worker -> worker; start_inner -> supervisor end,
-    {ok, {#{intensity => Intensity, period => 3600}, [#{id => c, start => {?MODULE, Function, [Driver]}, type => Type}]}}.
+    Child = #{id => child, start => {?MODULE, Function, [Driver]}, type => Type},
+    {ok, {#{intensity => Intensity, period => 3600}, [Child]}}.
 
 start_worker(Driver) ->
     Pid = spawn_link(?MODULE, worker, [Driver]),

@@ -101,8 +101,8 @@ func counting(size int) {
 	swapRate("counting_swap", 1, size)
 }
 
-// swapMailbox is what one writes by hand when a channel is too slow: its consumer takes all that waits at once. It has no
-// bound, and a consumer that sleeps in it cannot wait for anything else (no select).
+// swapMailbox is what one writes by hand when a channel is too slow: its consumer takes all that waits at once. It has
+// no bound, and a consumer that sleeps in it cannot wait for anything else (no select).
 type swapMailbox struct {
 	mutex   sync.Mutex
 	filled  *sync.Cond

@@ -108,7 +108,8 @@ func timerCancel(size int) {
 	})
 }
 
-// wake sends size messages to an idle actor, each after 2 ms of rest. Which thread runs the actor is the runtime's choice.
+// wake sends size messages to an idle actor, each after 2 ms of rest. Which thread runs the actor is the runtime's
+// choice.
 func wake(size int) {
 	mail := make(chan int64)
 	answer := make(chan int64)
