@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Crashes and kills. A crash is an exception in a handler. CAF has no supervisor. The figures come from actors that catch
-// their own crash and become a new incarnation, with new state, which keeps address and mailbox; beside it stands the
-// other way: a monitor, and a new actor for the one that ended.
+// Crashes and kills. A crash is an exception in a handler. CAF has no supervisor. The figures come from actors that
+// catch their own crash and become a new incarnation, with new state, which keeps address and mailbox; beside it stands
+// the other way: a monitor, and a new actor for the one that ended.
 #include "peer.hpp"
 
 #include <atomic>

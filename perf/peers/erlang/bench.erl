@@ -3,7 +3,7 @@
 %% The Erlang peer's command line, clock, and what several cases print or read. The cases are in bench_messages,
 %% bench_actors, bench_time and bench_crashes.
 -module(bench).
--export([main/1, report/3, check/3, now_ns/0, per_second/2, percentile/2, cpu_ns/0, resident_bytes/0, next_random/1]).
+-export([main/1, report/3, check/3, now_ns/0, per_second/2, percentile/2, cpu_ns/0, resident_bytes/0]).
 
 cases() ->
     #{
@@ -82,6 +82,3 @@ resident_bytes() ->
     {ok, Text} = file:read_file("/proc/self/statm"),
     [_, Pages | _] = binary:split(Text, <<" ">>, [global]),
     binary_to_integer(Pages) * 4096.
-
-%% The value is the high bits; they stay small integers. Never 0 from a seed that is not.
-next_random(State) -> rand:mwc59(State).

@@ -5,7 +5,9 @@
 # many seconds. Outside of that process, so that looking does not wake it up.
 read_now() {
     cat /proc/"$1"/task/*/status /proc/"$1"/task/*/schedstat |
-        awk '/^voluntary_ctxt_switches:/ { n += $2 } /^[0-9]+ [0-9]+ [0-9]+$/ { cpu += $1 } END { printf "%d %d", n, cpu }'
+        awk '/^voluntary_ctxt_switches:/ { n += $2 }
+            /^[0-9]+ [0-9]+ [0-9]+$/ { cpu += $1 }
+            END { printf "%d %d", n, cpu }'
 }
 before=$(read_now "$1")
 sleep "$2"

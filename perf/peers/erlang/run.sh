@@ -10,6 +10,8 @@ if [[ $# != 5 || $2 != --workers || ! $3 =~ ^[1-9][0-9]*$ || $4 != --size || ! $
     exit 2
 fi
 # Room for two million processes at once; no time correction of the monotonic clock, as the manual advises for speed;
-# modules are loaded before the clock starts.
-ERL_CRASH_DUMP_BYTES=0 exec erl +S "$3:$3" +P 4194304 +C multi_time_warp -noinput -boot start_clean -kernel logger_level none \
-    -pa "$here/ebin" -run bench main "$1" "$5" "$here"
+# modules are loaded before the clock starts. It writes no crash dump.
+ERL_CRASH_DUMP_BYTES=0 exec erl +S "$3:$3" +P 4194304 +C multi_time_warp -noinput \
+    -boot start_clean -kernel logger_level none \
+    -pa "$here/ebin" \
+    -run bench main "$1" "$5" "$here"
