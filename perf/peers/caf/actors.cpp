@@ -147,11 +147,14 @@ std::int64_t resident_bytes()
     return resident * sysconf(_SC_PAGESIZE);
 }
 
-// The sum of voluntary context switches over all threads.
+// The sum of voluntary context switches over all threads but this one, which observes.
 std::int64_t switches()
 {
+    const auto self = std::to_string(gettid());
     std::int64_t sum = 0;
     for (auto &task : std::filesystem::directory_iterator("/proc/self/task")) {
+        if (task.path().filename() == self)
+            continue;
         std::ifstream file(task.path() / "status");
         const std::string key = "voluntary_ctxt_switches:";
         for (std::string line; std::getline(file, line);)

@@ -102,7 +102,7 @@ void timers(job &j)
     auto &late = caf::actor_cast<late_receiver *>(whom)->late; // it is done with them
     for (auto ns : late)
         check(ns >= 0, "a timer came %ld ns early", -ns);
-    report("timers", static_cast<double>(cpu) / static_cast<double>(j.size), "ns/timer");
+    report("timers", static_cast<double>(cpu) / static_cast<double>(j.size), "CPU ns/timer");
     report("timers_late_p99", percentile(late, 0.99) / 1e6, "ms");
 }
 

@@ -61,7 +61,7 @@ timers(Size) ->
     receive {ended, Late} -> ok end,
     CpuPerTimer = (bench:cpu_ns() - Cpu) / Size,
     check(lists:min(Late) >= 0, "a timer came ~p ns early", [-lists:min(Late)]),
-    report("timers", CpuPerTimer, "ns/timer"),
+    report("timers", CpuPerTimer, "CPU ns/timer"),
     report("timers_late_p99", bench:percentile(Late, 0.99) / 1.0e6, "ms").
 
 arm(0, _, _, _) -> ok;

@@ -5,7 +5,10 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -156,24 +159,6 @@ func stopTree(size int) {
 	report("stop_tree", float64(took.Nanoseconds())/1e6, "ms")
 }
 
-// switches is the sum of voluntary context switches over all threads.
-func switches() (sum int64) {
-	tasks, err := os.ReadDir("/proc/self/task")
-	must(err)
-	for _, task := range tasks {
-		text, err := os.ReadFile("/proc/self/task/" + task.Name() + "/status")
-		if err != nil {
-			continue // it has ended
-		}
-		_, rest, _ := bytes.Cut(text, []byte("\nvoluntary_ctxt_switches:"))
-		line, _, _ := bytes.Cut(rest, []byte("\n"))
-		n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
-		must(err)
-		sum += n
-	}
-	return sum
-}
-
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	must(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
@@ -185,12 +170,15 @@ func idle(size int) {
 	mails := populate(size, &handled)
 	debug.FreeOSMemory()
 	time.Sleep(200 * time.Millisecond) // what the creation left to do is done
-	switchesBefore, cpuBefore := switches(), cpuTime()
-	time.Sleep(5 * time.Second)
-	cpu := cpuTime() - cpuBefore
-	report("idle", float64(switches()-switchesBefore), "wake-ups")
-	report("idle_cpu", float64(cpu.Microseconds())/1e3, "ms")
+	observer := exec.Command(filepath.Join(filepath.Dir(os.Args[0]), "observe"), strconv.Itoa(os.Getpid()), "5")
+	text, err := observer.Output()
+	must(err)
+	var switches, cpu float64
+	_, err = fmt.Sscan(string(text), &switches, &cpu)
+	must(err)
 	handled.Add(1)
 	mails[size-1] <- 1 // they do live
 	handled.Wait()
+	report("idle", switches, "wake-ups")
+	report("idle_cpu", cpu/1e6, "ms")
 }

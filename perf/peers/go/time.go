@@ -71,7 +71,7 @@ func timers(size int) {
 	for _, ns := range late {
 		check(ns >= 0, "a timer came %d ns early", -ns)
 	}
-	report("timers", perItem(size, cpu), "ns/timer")
+	report("timers", perItem(size, cpu), "CPU ns/timer")
 	report("timers_late_p99", percentile(late, 0.99)/1e6, "ms")
 }
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # observe PID SECONDS: prints the voluntary context switches and the CPU time in ns of all threads of a process over so
-# many seconds. Outside of that process, so that looking does not wake it up.
+# many seconds. Outside of that process, so that looking does not wake it up. The builds of some peers install it beside
+# their program.
 read_now() {
     cat /proc/"$1"/task/*/status /proc/"$1"/task/*/schedstat |
         awk '/^voluntary_ctxt_switches:/ { n += $2 }
