@@ -197,8 +197,8 @@ Test(spare, hands_its_queue_over, .timeout = 20)
     cr_assert(tr_pool_spare_start(pool));
     tr_pool_schedule(pool, &jobs[1].runnable);
     await(&runs, 1 + 199);
-    cr_assert_eq(ran_on[0], 199);
-    cr_assert_eq(ran_on[1], 0);
+    cr_assert_leq(ran_on[1], TR_TURN_RUNS, "what it may still run before it looks");
+    cr_assert_eq(ran_on[0] + ran_on[1], 199);
     await_part(1, false);
     finish();
 }
