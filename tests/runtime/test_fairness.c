@@ -282,7 +282,7 @@ Test(fairness, nobody_of_a_crowd_beyond_the_run_queue_is_left_behind)
 
 /* --- foreign threads -------------------------------------------------------------------------------------------------- */
 
-enum { GUESTS = 200, FOREIGN_GOAL = 20000, LOCAL_GOAL = 100000 };
+enum { GUESTS = 200, FOREIGN_GOAL = 5000, LOCAL_GOAL = 50000, UNDERWAY_MAX = 1000 };
 
 static troupe_runtime *rt;
 static troupe_addr guests[GUESTS];
@@ -309,9 +309,12 @@ static const troupe_behavior host = {.name = "host", .started = host_started};
 static void *flood(void *arg)
 {
     (void)arg;
-    for (unsigned i = 0; !word(GOAL); i++)
+    for (unsigned i = 0; !word(GOAL); i++) {
+        while (i > word(SERVED) + UNDERWAY_MAX && !word(GOAL)) /* so that memory has a bound */
+            sched_yield();
         while (troupe_runtime_tell(rt, guests[i % GUESTS], SERVE, NULL, 0) == -ENOMEM)
             sched_yield();
+    }
     return NULL;
 }
 
