@@ -66,6 +66,9 @@ static const struct {
     {-ECANCELED, "the cancel token that it was started under was cancelled"},
     {-EDEADLK,
      "called on a worker of this runtime, which must not wait: actors use troupe_stop_runtime and troupe_monitor"},
+    {-EEXIST, "it is there already: a file of this name, or another live actor that is registered under it"},
+    {-ENOENT, "it is not there: no such file, or the actor is not registered, a member or subscribed under this name"},
+    {-ENAMETOOLONG, "the name is too long: of an actor, group or topic it has at most TROUPE_NAME_MAX bytes"},
     {-ENOMEM, "out of memory: lower the limits in the options, or give the process more"},
 };
 

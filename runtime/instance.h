@@ -12,6 +12,7 @@
 #include "runtime/crashlog.h"
 #include "runtime/crew.h"
 #include "runtime/log.h"
+#include "runtime/names.h"
 #include "runtime/quarantine.h"
 #include "runtime/slab.h"
 #include "runtime/stats.h"
@@ -32,6 +33,7 @@ struct troupe_runtime {
     struct tr_slab slab;
     struct tr_cell_table cells;
     struct tr_tokens tokens;
+    struct tr_names names;
     struct tr_quarantine quarantine;
     struct tr_log log;
     struct tr_crew crew;

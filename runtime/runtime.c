@@ -223,6 +223,7 @@ static void runtime_free(struct troupe_runtime *rt)
         }
     free(rt->contexts);
     tr_cell_table_fini(&rt->cells);
+    tr_names_fini(&rt->names);
     tr_slab_fini(&rt->slab);
     tr_crashlog_fini(&rt->crashlog);
     tr_quarantine_fini(&rt->quarantine);
@@ -300,6 +301,8 @@ static int runtime_make(struct troupe_runtime **out, const troupe_options *optio
         status = tr_crashlog_init(&rt->crashlog, rt->options.crashes_kept);
     if (status == 0)
         status = tr_cell_table_init(&rt->cells, cells_for(&rt->options));
+    if (status == 0)
+        status = tr_names_init(&rt->names);
     if (status == 0)
         status = contexts_make(rt);
     if (status == 0)

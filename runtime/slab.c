@@ -7,7 +7,9 @@
 #include "io/poison.h"
 #include "runtime/ask.h"
 #include "runtime/hook.h"
+#include "runtime/names.h"
 #include "runtime/port.h"
+#include "runtime/tie.h"
 #include "runtime/timer.h"
 #include "runtime/token.h"
 #include "runtime/watch.h"
@@ -30,6 +32,8 @@ static const size_t class_size[TR_CLASS_COUNT] = {
     [TR_CLASS_HOOK] = ROUND_UP(sizeof(struct tr_token_hook)),
     [TR_CLASS_WATCH] = ROUND_UP(sizeof(struct tr_watch)),
     [TR_CLASS_MONITOR] = ROUND_UP(sizeof(struct tr_monitor)),
+    [TR_CLASS_NAME] = ROUND_UP(sizeof(struct tr_name)),
+    [TR_CLASS_TIE] = ROUND_UP(sizeof(struct tr_tie)),
 };
 
 size_t tr_class_size(enum tr_class class)

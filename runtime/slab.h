@@ -32,6 +32,8 @@ enum tr_class {
     TR_CLASS_HOOK,
     TR_CLASS_WATCH,
     TR_CLASS_MONITOR,
+    TR_CLASS_NAME,
+    TR_CLASS_TIE,
     TR_CLASS_COUNT,
     TR_CLASS_HEAP = 255 /* not from the slab: malloc */
 };

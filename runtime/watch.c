@@ -14,6 +14,7 @@
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "runtime/send.h"
+#include "runtime/tie.h"
 #include "sched/base/assert.h"
 
 _Static_assert(offsetof(struct tr_watch, serial) >= sizeof(struct tr_block), "the serial survives the free list");
@@ -66,6 +67,7 @@ static struct tr_monitor *monitor_new(struct troupe_runtime *rt, troupe_ctx *ctx
     monitor->target = target;
     monitor->watch = NULL;
     monitor->waiter = NULL;
+    monitor->tie = NULL;
     monitor->news = NULL;
     monitor->where = NULL;
     monitor->is_link = monitor->tells_restarts = monitor->spent = false;
@@ -106,16 +108,26 @@ static troupe_msg *news_new(troupe_ctx *ctx, const struct tr_monitor *monitor, u
 /* --- signals --- */
 
 /* False: the actor has ended, and the signal is still the caller's. True: it is in the lane of that actor or, rarely,
- * of the next one in its slot. */
-static bool signal_to(struct troupe_runtime *rt, troupe_addr to, struct tr_signal *signal)
+ * of the next one in its slot. *wake: who must be woken now. */
+static bool push_to(struct troupe_runtime *rt, troupe_addr to, struct tr_signal *signal, struct tr_cell **wake)
 {
     struct tr_cell *cell = tr_cell_find(&rt->cells, to);
+    *wake = NULL;
     if (!cell || ck_pr_load_32(&cell->generation) != tr_addr_generation(to))
         return false;
     enum tr_push push = tr_mailbox_signal(cell, signal);
     if (push == TR_PUSH_WAKE)
-        tr_ctx_wake(rt, cell);
+        *wake = cell;
     return push != TR_PUSH_CLOSED;
+}
+
+static bool signal_to(struct troupe_runtime *rt, troupe_addr to, struct tr_signal *signal)
+{
+    struct tr_cell *wake;
+    bool pushed = push_to(rt, to, signal, &wake);
+    if (wake)
+        tr_ctx_wake(rt, wake);
+    return pushed;
 }
 
 /* After C: the cancel signal, and R. */
@@ -175,12 +187,17 @@ static void tell(troupe_ctx *ctx, struct tr_monitor *monitor, const struct news 
         return;
     }
     struct tr_waiter *waiter = monitor->waiter;
+    struct tr_tie *tie = monitor->tie;
     troupe_msg *msg = monitor->news;
     troupe_addr watcher = monitor->watcher;
     monitor->news = NULL;
     monitor_free(ctx->rt, ctx, monitor);
     if (waiter) {
         tell_waiter(waiter, news->reason);
+        return;
+    }
+    if (tie) {
+        tr_tie_ended(ctx, tie);
         return;
     }
     fill_news(msg, news);
@@ -459,6 +476,40 @@ void tr_watch_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc)
     struct tr_list *link;
     while ((link = tr_list_first(&inc->watches)))
         cancel(ctx, TR_CONTAINER_OF(link, struct tr_watch, link), NULL);
+}
+
+/* --- ties --- */
+
+struct tr_monitor *tr_watch_tie(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr actor, struct tr_tie *tie,
+                                uint64_t *serial)
+{
+    struct tr_monitor *monitor = monitor_new(rt, ctx, actor);
+    if (!monitor)
+        return NULL;
+    monitor->tie = tie;
+    monitor->watcher = (troupe_addr){0};
+    *serial = monitor_serial(monitor);
+    return monitor;
+}
+
+bool tr_watch_tie_add(struct troupe_runtime *rt, struct tr_monitor *monitor, struct tr_cell **wake)
+{
+    return push_to(rt, monitor->target, &monitor->signal, wake);
+}
+
+void tr_watch_tie_free(struct troupe_runtime *rt, troupe_ctx *ctx, struct tr_monitor *monitor)
+{
+    monitor_free(rt, ctx, monitor);
+}
+
+bool tr_watch_tie_cancel(struct tr_monitor *monitor, uint64_t serial)
+{
+    return monitor_move(monitor, serial, TR_MONITOR_LIVE, TR_MONITOR_CANCELLED);
+}
+
+void tr_watch_tie_cancelled(struct troupe_runtime *rt, troupe_ctx *ctx, struct tr_monitor *monitor, uint64_t serial)
+{
+    send_cancel(rt, ctx, monitor, serial);
 }
 
 /* --- waiting threads --- */

@@ -15,6 +15,7 @@
 
 struct tr_cell;
 struct tr_incarnation;
+struct tr_tie;
 struct tr_waiter;
 
 /* MAKING. The watcher reserves all that the news of an end will need (watch, monitor, message), then pushes the
@@ -55,6 +56,7 @@ struct tr_waiter;
  *   who is hit cancels, before it crashes, its own links to where that came from: no echo hits the incarnation there.
  * WAITING THREADS. A monitor without a watch; its waiter is on the thread's stack. T gives the target the waiter until
  *   it sets waiter->told (release, meets the thread's acquire); C takes the waiter back, and the thread may return.
+ * TIES. A monitor without a watch, made for a name by any thread; T gives the target the tie, C whoever cuts it: tie.h.
  * Checked by: tests/runtime/test_monitor.c, tests/stress/stress_monitor.c (ThreadSanitizer). */
 enum tr_monitor_state {
     TR_MONITOR_FREE = 0, /* as new memory is */
@@ -99,9 +101,10 @@ struct tr_monitor {
     uint64_t state; /* serial and enum tr_monitor_state */
     /* Written by A, constant until F. */
     troupe_addr target, watcher;
-    struct tr_watch *watch; /* NULL for a waiting thread */
+    struct tr_watch *watch; /* NULL for a waiting thread, and for a tie */
     uint64_t watch_serial;
     struct tr_waiter *waiter; /* NULL for an actor's */
+    struct tr_tie *tie;       /* NULL but for a name's: see tie.h */
     bool is_link, tells_restarts;
     /* The target's. */
     troupe_msg *news;                 /* of the end; NULL for links and waiting threads */
@@ -130,5 +133,22 @@ void tr_watch_restarted(troupe_ctx *ctx, troupe_reason reason, unsigned incarnat
 void tr_watch_ended(troupe_ctx *ctx, troupe_reason reason, unsigned incarnation);
 /* Its incarnation ends, and with it what it watches. */
 void tr_watch_forget_all(troupe_ctx *ctx, struct tr_incarnation *inc);
+
+/* --- for tie.c: any thread; ctx is NULL on one outside --- */
+
+struct troupe_runtime;
+
+/* A monitor of actor that tells tie, which nobody else knows yet; *serial is its own. NULL: out of memory. */
+struct tr_monitor *tr_watch_tie(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr actor, struct tr_tie *tie,
+                                uint64_t *serial);
+/* Hands it over to the actor; from here on tr_tie_ended may be called. False: the actor has ended, and the monitor is
+ * still the caller's. *wake: the cell to be woken with tr_ctx_wake, outside of all locks; or NULL. */
+bool tr_watch_tie_add(struct troupe_runtime *rt, struct tr_monitor *monitor, struct tr_cell **wake);
+/* Frees one that was never handed over. */
+void tr_watch_tie_free(struct troupe_runtime *rt, troupe_ctx *ctx, struct tr_monitor *monitor);
+/* C. True: tr_tie_ended will not be called; the caller must call tr_watch_tie_cancelled, outside of all locks. False:
+ * the actor has ended, and it was or will be. */
+bool tr_watch_tie_cancel(struct tr_monitor *monitor, uint64_t serial);
+void tr_watch_tie_cancelled(struct troupe_runtime *rt, troupe_ctx *ctx, struct tr_monitor *monitor, uint64_t serial);
 
 #endif

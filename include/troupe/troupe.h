@@ -8,6 +8,7 @@
 #include <troupe/actor.h>
 #include <troupe/crash.h>
 #include <troupe/file.h>
+#include <troupe/group.h>
 #include <troupe/log.h>
 #include <troupe/message.h>
 #include <troupe/monitor.h>
@@ -15,10 +16,13 @@
 #include <troupe/offload.h>
 #include <troupe/own.h>
 #include <troupe/quarantine.h>
+#include <troupe/registry.h>
+#include <troupe/router.h>
 #include <troupe/runtime.h>
 #include <troupe/supervision.h>
 #include <troupe/timer.h>
 #include <troupe/token.h>
+#include <troupe/topic.h>
 #include <troupe/types.h>
 
 #endif
