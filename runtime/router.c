@@ -14,7 +14,7 @@
 #include "sched/base/rng.h"
 
 #define ALL_LOOKED_AT 8u
-#define DRAWS 4u
+#define DRAWS 8u
 #define NO_PLACE UINT64_MAX
 
 /* The routees, as a list of addresses with a stride; some are nobody, some have ended. */
