@@ -312,3 +312,51 @@ Test(members, come_and_go_without_a_trace)
     cr_expect_eq(play(1, begins_to_come_and_go), 0);
     cr_expect_str_eq(world.trace, "");
 }
+
+/* --- readers and writers -------------------------------------------------------------------------------------------- */
+
+/* At each moment the anchors are members, the first one at the head; others come and go, and the list is rebuilt. */
+static uint64_t storm_over;
+enum { ANCHORS = 5, STORM = 100000 / SCALE };
+
+static void *make_storm(void *arg)
+{
+    for (unsigned i = 0; i < STORM; i++) {
+        troupe_addr guest = cast.child[ANCHORS + i % 40];
+        if (i / 40 % 2 == 0)
+            troupe_runtime_group_join(arg, "storm", guest);
+        else
+            troupe_runtime_group_leave(arg, "storm", guest);
+    }
+    ck_pr_store_64(&storm_over, 1);
+    return NULL;
+}
+
+static void read_through_storm(troupe_ctx *ctx)
+{
+    pthread_t thread;
+    troupe_addr found[ANCHORS];
+    troupe_router all = troupe_router_over_group(TROUPE_ROUTE_RANDOM, "storm");
+    for (unsigned i = 0; i < ANCHORS + 40; i++)
+        spawn_child(ctx);
+    for (unsigned i = 0; i < ANCHORS; i++)
+        troupe_group_join(ctx, "storm", cast.child[i]);
+    ck_pr_store_64(&storm_over, 0);
+    pthread_create(&thread, NULL, make_storm, troupe_ctx_runtime(ctx));
+    bool whole = true, picked = true;
+    while (!ck_pr_load_64(&storm_over)) {
+        size_t count = troupe_group_members(ctx, "storm", found, ANCHORS);
+        whole = whole && count >= ANCHORS && count <= ANCHORS + 40 && !memcmp(found, cast.child, sizeof found);
+        picked = picked && !troupe_addr_is_nobody(troupe_router_pick(ctx, &all, 0));
+    }
+    expect(whole, "the anchors, in order");
+    expect(picked, "somebody is always there");
+    pthread_join(thread, NULL);
+    finish(ctx);
+}
+
+Test(members, are_never_missed_while_others_come_and_go)
+{
+    cr_expect_eq(play(2, read_through_storm), 0);
+    cr_expect_str_eq(world.trace, "");
+}

@@ -533,3 +533,91 @@ Test(registry, each_runtime_has_its_own_names)
     cr_expect_eq(play((struct scene){.begin = other_world}, 1), 0);
     cr_expect_str_eq(world.trace, "");
 }
+
+/* --- readers and writers -------------------------------------------------------------------------------------------- */
+
+static void looks_while_locked(troupe_ctx *ctx)
+{
+    struct tr_key key;
+    troupe_addr member;
+    troupe_fanout out;
+    child_of(ctx, 0, &child);
+    troupe_register(ctx, "anchor", world.addr[0]);
+    troupe_group_join(ctx, "anchor", world.addr[0]);
+    troupe_subscribe(ctx, "anchor", world.addr[0], NOTE);
+    tr_key_make(&key, TR_SPACE_REGISTRY, "anchor");
+    struct tr_shard *shard = tr_shard_of(&ctx->rt->names, &key);
+    tr_lock_take(&shard->lock);
+    expect(has(ctx, "anchor", 0), "found");
+    expect(troupe_group_members(ctx, "anchor", &member, 1) == 1, "members");
+    expect(troupe_publish(ctx, "anchor", NULL, 0, &out) == 0 && out.told == 1, "published");
+    troupe_router router = troupe_router_over_group(TROUPE_ROUTE_RANDOM, "anchor");
+    expect(troupe_addr_same(troupe_router_pick(ctx, &router, 0), world.addr[0]), "picked");
+    tr_lock_release(&shard->lock);
+    struct tr_look look = {.shard = shard, .tries = 100}; /* it was disturbed too often */
+    tr_look_begin(&look);
+    const struct tr_name *name = tr_look_find(&look, &key);
+    expect(name && name->holder == world.addr[0].bits, "found under the lock");
+    expect(look.locked && shard->lock.word == 1, "locked");
+    expect(tr_look_end(&look) && shard->lock.word == 0, "let go");
+}
+
+Test(registry, readers_need_no_lock_unless_they_are_disturbed_too_often)
+{
+    cr_expect_eq(play((struct scene){.begin = looks_while_locked, .step = end_at_once}, 1), 0);
+    cr_expect_str_eq(world.trace, "note1");
+}
+
+enum { CROWD = 400, STORM = 4000 / SCALE };
+
+static char crowd[CROWD][32]; /* names of the anchor's shard */
+static uint64_t storm_over;
+
+static void fill_crowd(void)
+{
+    struct tr_key anchor, key;
+    tr_key_make(&anchor, TR_SPACE_REGISTRY, "anchor");
+    for (unsigned i = 0, tried = 0; i < CROWD; tried++) {
+        snprintf(crowd[i], sizeof crowd[i], "crowd %u", tried);
+        tr_key_make(&key, TR_SPACE_REGISTRY, crowd[i]);
+        i += key.hash >> 58 == anchor.hash >> 58;
+    }
+}
+
+/* Chains grow and change around the anchor, which is there all the time. */
+static void *make_storm(void *arg)
+{
+    for (unsigned i = 0; i < STORM; i++) {
+        const char *name = crowd[(i * 7) % CROWD];
+        expect(troupe_runtime_register(arg, name, world.addr[1]) == 0, "register");
+        if (i % 3)
+            expect(troupe_runtime_unregister(arg, name, world.addr[1]) == 0, "unregister");
+    }
+    ck_pr_store_64(&storm_over, 1);
+    return NULL;
+}
+
+static void look_through_storm(troupe_ctx *ctx)
+{
+    pthread_t thread;
+    child_of(ctx, 0, &child);
+    child_of(ctx, 1, &child);
+    fill_crowd();
+    ck_pr_store_64(&storm_over, 0);
+    troupe_register(ctx, "anchor", world.addr[0]);
+    pthread_create(&thread, NULL, make_storm, troupe_ctx_runtime(ctx));
+    for (unsigned found = 0; !ck_pr_load_64(&storm_over); found++) {
+        if (!has(ctx, "anchor", 0)) {
+            say("WRONG:missed after %u", found);
+            break;
+        }
+    }
+    pthread_join(thread, NULL);
+    troupe_stop_runtime(ctx, 0);
+}
+
+Test(registry, a_name_is_never_missed_while_others_change)
+{
+    cr_expect_eq(play((struct scene){.begin = look_through_storm}, 2), 0);
+    cr_expect_str_eq(world.trace, "");
+}
