@@ -8,6 +8,7 @@
 #include "runtime/deadletter.h"
 #include "runtime/mailbox.h"
 #include "runtime/members.h"
+#include "runtime/send.h"
 #include "runtime/tie.h"
 
 #define AT_ONCE 32u /* members that are read in one look */
@@ -19,14 +20,18 @@ static struct tr_slab_cache *cache_of(troupe_ctx *ctx)
 
 int tr_saying_message(const struct tr_saying *saying, troupe_msg **out)
 {
+    if (saying->ctx) {
+        int status = tr_send_build(saying->ctx, saying->kind, saying->payload, saying->size, out);
+        if (status == 0)
+            (*out)->sender = tr_cell_addr(saying->ctx->cell);
+        return status;
+    }
     if (saying->size > TROUPE_PAYLOAD_MAX)
         return -EMSGSIZE;
-    troupe_msg *msg = tr_msg_alloc(&saying->rt->slab, cache_of(saying->ctx), saying->size);
+    troupe_msg *msg = tr_msg_alloc(&saying->rt->slab, NULL, saying->size);
     if (!msg)
         return -ENOMEM;
     msg->kind = tr_msg_kind(saying->kind);
-    if (saying->ctx)
-        msg->sender = tr_cell_addr(saying->ctx->cell);
     if (saying->size)
         memcpy(msg->payload, saying->payload, saying->size);
     *out = msg;
@@ -41,7 +46,9 @@ int tr_deliver(const struct tr_saying *saying, troupe_addr to, troupe_msg *msg)
         return -ESRCH;
     msg->generation = generation;
     enum tr_push push = tr_mailbox_push(cell, msg);
-    if (push == TR_PUSH_WAKE)
+    if (push == TR_PUSH_WAKE && saying->ctx)
+        tr_worker_schedule(saying->ctx->worker, &cell->runnable);
+    else if (push == TR_PUSH_WAKE)
         tr_ctx_wake(saying->rt, cell);
     return push == TR_PUSH_CLOSED ? -ESRCH : 0;
 }

@@ -56,10 +56,10 @@ struct tr_key tr_key_in(const struct tr_key *key, enum tr_space space)
     return other;
 }
 
-/* The words before the last are full, so equal ones prove that the other text has as many. */
+/* The words before the last are full, and equal words prove that the other text has as many. */
 static bool is_named(const struct tr_name *name, const struct tr_key *key)
 {
-    if (ck_pr_load_64(&name->place) != key->place || ck_pr_load_64(&name->space) != key->space)
+    if (ck_pr_load_64(&name->place) != key->place)
         return false;
     for (unsigned i = 0; i < key->words; i++)
         if (ck_pr_load_64(&name->text[i]) != key->text[i])
@@ -120,13 +120,13 @@ struct tr_name *tr_names_find(const struct tr_shard *shard, const struct tr_key 
 static void name_fill(struct tr_name *name, const struct tr_key *key)
 {
     ck_pr_store_64(&name->place, key->place);
-    ck_pr_store_64(&name->space, key->space);
     for (unsigned i = 0; i < TR_NAME_WORDS; i++)
         ck_pr_store_64(&name->text[i], i < key->words ? key->text[i] : 0);
     ck_pr_store_64(&name->holder, 0);
     ck_pr_store_ptr(&name->members, NULL);
     ck_pr_store_64(&name->used, 0);
     ck_pr_store_64(&name->next_seq, 1);
+    name->space = key->space;
     name->tie = NULL;
     name->live = name->first = 0;
 }

@@ -47,8 +47,8 @@ enum tr_space { TR_SPACE_REGISTRY, TR_SPACE_AWAITED, TR_SPACE_GROUP, TR_SPACE_TO
 /* A name in the form in which it is compared. */
 struct tr_key {
     uint64_t hash;  /* of the text */
-    uint64_t place; /* the hash with the space in it */
-    uint64_t space; /* enum tr_space */
+    uint64_t place; /* the hash with the space in it: equal texts have equal places only in one space */
+    enum tr_space space;
     unsigned words; /* of text that matter: the last holds the closing zero */
     uint64_t text[TR_NAME_WORDS];
 };
@@ -56,12 +56,12 @@ struct tr_key {
 struct tr_name {
     struct tr_name *free_next; /* struct tr_block while free */
     void *free_magazine;
-    /* Read without the lock. */
+    /* Read without the lock. What finds a short name is in one cache line. */
     struct tr_name *next[2];
-    uint64_t serial;
-    uint64_t place, space;
+    uint64_t place;
+    uint64_t holder; /* REGISTRY: the address; 0: nobody */
     uint64_t text[TR_NAME_WORDS];
-    uint64_t holder;            /* REGISTRY: the address; 0: nobody */
+    uint64_t serial;
     struct tr_members *members; /* the others: NULL until the first */
     uint64_t used;              /* places in it that were given out */
     uint64_t next_seq;          /* of the next member */
@@ -69,7 +69,8 @@ struct tr_name {
     struct tr_tie *tie; /* REGISTRY: the holder's */
     uint64_t live;      /* members; REGISTRY: 1 if there is a holder */
     uint64_t first;     /* no member has a place before this */
-};
+    enum tr_space space;
+} TR_ALIGNED_LINE;
 
 struct tr_chains {
     struct tr_chains *older; /* outgrown ones */

@@ -402,6 +402,7 @@ static void others_await(troupe_ctx *ctx)
     child_of(ctx, 1, &child);
     child_of(ctx, 2, &brief);
     troupe_monitor(ctx, world.addr[2], DOWN, 0, NULL);
+    expect(troupe_await_name(ctx, "later", HERE) == 0, "the root waits, too");
     troupe_tell(ctx, world.addr[1], AWAIT, NULL, 0);
     troupe_tell(ctx, world.addr[1], PANIC, NULL, 0);
     troupe_tell(ctx, world.addr[1], NOTE, NULL, 0);
@@ -421,15 +422,17 @@ static void waiter_is_gone(troupe_ctx *ctx)
 
 static void child_heard(troupe_ctx *ctx)
 {
-    say("%u", troupe_incarnation(ctx));
-    troupe_stop_runtime(ctx, 0);
+    bool second = troupe_incarnation(ctx) == 2;
+    expect(second == troupe_addr_same(troupe_self(ctx), world.addr[1]), "who");
+    if (bump(LEFT) == 2)
+        troupe_stop_runtime(ctx, 0);
 }
 
 Test(registry, waiting_survives_a_restart_and_ends_with_the_actor)
 {
     struct scene what = {.begin = others_await, .step = and_another, .down = waiter_is_gone, .here = child_heard};
     cr_expect_eq(play(what, 1), 0);
-    cr_expect_str_eq(world.trace, "await:0 note2 await:0 crashed here:later 2");
+    cr_expect_str_eq(world.trace, "await:0 note2 await:0 crashed here:later here:later");
 }
 
 /* --- many, and little memory ---------------------------------------------------------------------------------------- */
