@@ -86,7 +86,7 @@ struct tr_shard {
     uint64_t count; /* names */
     struct tr_members *spares[TR_MEMBER_CLASSES];
     struct tr_members *all; /* member lists, in use and spare */
-};
+} TR_ALIGNED_LINE;
 
 struct tr_names {
     struct tr_shard *shards; /* TR_SHARDS of them, each on its own cache lines */

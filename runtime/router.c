@@ -271,8 +271,13 @@ int troupe_runtime_router_tell(troupe_runtime *rt, troupe_router *router, uint64
 
 troupe_addr troupe_router_pick(troupe_ctx *ctx, troupe_router *router, uint64_t key)
 {
+    return troupe_runtime_router_pick(ctx->rt, router, key);
+}
+
+troupe_addr troupe_runtime_router_pick(troupe_runtime *rt, troupe_router *router, uint64_t key)
+{
     struct choice choice;
-    return choose(ctx->rt, router, key, NO_PLACE, &choice) < 0 ? (troupe_addr){0} : choice.addr;
+    return choose(rt, router, key, NO_PLACE, &choice) < 0 ? (troupe_addr){0} : choice.addr;
 }
 
 int troupe_router_ask(troupe_ctx *ctx, troupe_router *router, uint64_t key, unsigned kind, const void *payload,

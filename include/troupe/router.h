@@ -71,9 +71,10 @@ TROUPE_API int troupe_router_ask(troupe_ctx *ctx, troupe_router *router, uint64_
 /* Whose turn it is, for any other verb: counts as one message. Nobody: none is alive, or the rule is ALL. */
 TROUPE_API troupe_addr troupe_router_pick(troupe_ctx *ctx, troupe_router *router, uint64_t key);
 
-/* troupe_router_tell from any thread; the sender is nobody. */
+/* The same from any thread; the sender is nobody. */
 TROUPE_API int troupe_runtime_router_tell(troupe_runtime *rt, troupe_router *router, uint64_t key, unsigned kind,
                                           const void *payload, size_t size);
+TROUPE_API troupe_addr troupe_runtime_router_pick(troupe_runtime *rt, troupe_router *router, uint64_t key);
 
 #ifdef __cplusplus
 }

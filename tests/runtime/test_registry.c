@@ -279,6 +279,10 @@ static void drop_heavy(const void *payload, size_t size)
 {
     (void)payload, (void)size;
     say(troupe_addr_is_nobody(troupe_runtime_lookup(the_runtime, "heir")) ? "nobody" : "WRONG:found");
+    troupe_fanout out;
+    int status = troupe_runtime_group_tell(the_runtime, "heirs", NOTE, NULL, 0, &out);
+    say(status == 0 && out.gone == 1 && out.told == 0 ? "gone" : "WRONG:told");
+    say(troupe_runtime_group_members(the_runtime, "heirs", NULL, 0) == 0 ? "none" : "WRONG:member");
     say("%d", troupe_runtime_register(the_runtime, "heir", world.addr[1]));
     say(troupe_addr_same(troupe_runtime_lookup(the_runtime, "heir"), world.addr[1]) ? "heir" : "WRONG:heir");
 }
@@ -298,6 +302,7 @@ static void dies_slowly(troupe_ctx *ctx)
     child_of(ctx, 0, &heavy);
     child_of(ctx, 1, &child);
     expect(troupe_register(ctx, "heir", world.addr[0]) == 0, "first");
+    expect(troupe_group_join(ctx, "heirs", world.addr[0]) == 0, "join");
     expect(troupe_monitor(ctx, world.addr[0], DOWN, 0, NULL) == 0, "monitor");
     troupe_tell(ctx, world.addr[0], STOP, NULL, 0);
     troupe_tell(ctx, world.addr[0], HEAVY, NULL, 0);
@@ -312,7 +317,7 @@ static void heir_stays(troupe_ctx *ctx)
 Test(registry, a_dead_holders_name_is_free_before_its_burial_is_over)
 {
     cr_expect_eq(play((struct scene){.begin = dies_slowly, .down = heir_stays}, 1), 0);
-    cr_expect_str_eq(world.trace, "nobody 0 heir normal");
+    cr_expect_str_eq(world.trace, "nobody gone none 0 heir normal");
     cr_expect_eq(world.dead[TROUPE_DEAD_STOPPED], 1);
 }
 

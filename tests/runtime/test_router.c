@@ -396,6 +396,7 @@ static void *outsider(void *arg)
     troupe_router mine = troupe_router_over_group(TROUPE_ROUTE_ROUND_ROBIN, "pool");
     for (unsigned i = 0; i < 300; i++)
         expect(troupe_runtime_router_tell(arg, &mine, 0, NOTE, NULL, 0) == 0, "told");
+    expect(troupe_addr_same(troupe_runtime_router_pick(arg, &mine, 0), cast.child[0]), "pick");
     return NULL;
 }
 
