@@ -61,7 +61,7 @@ static int unbind(struct troupe_runtime *rt, troupe_ctx *ctx, const char *name, 
 static int say_to(const struct tr_saying *saying, const char *name)
 {
     struct tr_key key;
-    troupe_msg *msg;
+    troupe_msg *msg = NULL;
     int status = tr_key_make(&key, TR_SPACE_REGISTRY, name);
     if (status == 0)
         status = tr_saying_message(saying, &msg);
@@ -140,7 +140,7 @@ int troupe_runtime_unregister(troupe_runtime *rt, const char *name, troupe_addr 
 troupe_addr troupe_runtime_lookup(const troupe_runtime *rt, const char *name)
 {
     struct tr_key key;
-    return tr_key_make(&key, TR_SPACE_REGISTRY, name) < 0 ? (troupe_addr){0} : look_up(rt, &key);
+    return tr_key_make(&key, TR_SPACE_REGISTRY, name) == 0 ? look_up(rt, &key) : (troupe_addr){0};
 }
 
 int troupe_runtime_tell_name(troupe_runtime *rt, const char *name, unsigned kind, const void *payload, size_t size)

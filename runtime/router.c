@@ -117,8 +117,6 @@ static uint64_t place_by_rule(troupe_router *router, const struct routees *route
 {
     struct tr_rng rng = {router->random};
     uint64_t place = NO_PLACE;
-    if (routees->count == 0)
-        return place;
     switch (router->route) {
     case TROUPE_ROUTE_ROUND_ROBIN:
         place = first_from(routees, router->turn < routees->count ? router->turn : 0);
@@ -146,9 +144,12 @@ static uint64_t place_by_rule(troupe_router *router, const struct routees *route
 static void choose_among(troupe_router *router, const struct routees *routees, uint64_t key, uint64_t at,
                          struct choice *out)
 {
-    uint64_t place = at == NO_PLACE ? place_by_rule(router, routees, key) : at < routees->count ? at : NO_PLACE;
-    *out = (struct choice){.place = place, .count = routees->count};
-    if (place != NO_PLACE)
+    *out = (struct choice){.place = NO_PLACE, .count = routees->count};
+    if (routees->count == 0)
+        return;
+    uint64_t place = at == NO_PLACE ? place_by_rule(router, routees, key) : at;
+    out->place = place;
+    if (place < routees->count)
         out->addr = routee_at(routees, place);
 }
 
@@ -277,7 +278,7 @@ troupe_addr troupe_router_pick(troupe_ctx *ctx, troupe_router *router, uint64_t 
 troupe_addr troupe_runtime_router_pick(troupe_runtime *rt, troupe_router *router, uint64_t key)
 {
     struct choice choice;
-    return choose(rt, router, key, NO_PLACE, &choice) < 0 ? (troupe_addr){0} : choice.addr;
+    return choose(rt, router, key, NO_PLACE, &choice) == 0 ? choice.addr : (troupe_addr){0};
 }
 
 int troupe_router_ask(troupe_ctx *ctx, troupe_router *router, uint64_t key, unsigned kind, const void *payload,

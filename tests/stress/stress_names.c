@@ -3,7 +3,7 @@
  * are killed, by seeded dice, and are spawned again in reused slots; threads and nodes that look up, publish, tell
  * groups and route meanwhile. A name is one actor's at a time; whoever is found was alive; a member is told once per
  * telling; each message that a verb says it sent is handled or becomes a dead letter; when all nodes have ended no name
- * is left (tr_names_fini asserts that) and the slab has not grown with the steps.
+ * is left (tr_names_fini asserts that) and the member lists have not grown with the steps.
  * Arguments: [seed [steps]]. Exit status 0, or 1 with a reason. */
 #include <troupe/troupe.h>
 
@@ -17,6 +17,7 @@
 #include <ck_pr.h>
 
 #include "runtime/instance.h"
+#include "runtime/members.h"
 #include "sched/base/rng.h"
 #include "tests/support/sanitizer.h"
 
@@ -196,16 +197,17 @@ static const troupe_behavior node_behavior = {
 
 /* --- the root: a new node for each that ends -------------------------------------------------------------------------- */
 
-static uint64_t chunks_early;
-
-static uint64_t chunks(troupe_ctx *ctx)
+/* Member lists of all groups and topics, those in use and those to be used again. */
+static unsigned lists(troupe_ctx *ctx)
 {
-    struct tr_slab *slab = &troupe_ctx_runtime(ctx)->slab;
-    uint64_t sum = 0;
-    ck_spinlock_lock(&slab->chunks_lock);
-    for (const struct tr_chunk_header *chunk = slab->chunks; chunk; chunk = chunk->next)
-        sum++;
-    ck_spinlock_unlock(&slab->chunks_lock);
+    unsigned sum = 0;
+    for (unsigned i = 0; i < TR_SHARDS; i++) {
+        struct tr_shard *shard = &troupe_ctx_runtime(ctx)->names.shards[i];
+        tr_lock_take(&shard->lock);
+        for (const struct tr_members *list = shard->all; list; list = list->all)
+            sum++;
+        tr_lock_release(&shard->lock);
+    }
     return sum;
 }
 
@@ -232,13 +234,10 @@ static void node_ended(troupe_ctx *ctx, void *self, troupe_addr child, troupe_re
         if (troupe_addr_same(troupe_lookup(ctx, names[i]), child))
             fail("a dead actor was found");
     uint64_t ended = ck_pr_faa_64(&totals.ended, 1) + 1;
-    if (ended == steps / 4)
-        chunks_early = chunks(ctx);
     if (ended < steps) {
         spawn_node(ctx);
     } else if (ended == steps) {
-        uint64_t late = chunks(ctx);
-        if (late > 4 * chunks_early + 100)
+        if (lists(ctx) > (2 * GROUPS + NAMES) * 8) /* a few sizes for each name */
             fail("memory grows with the steps");
         ck_pr_store_64(&ending, 1);
         troupe_stop_runtime(ctx, 0);
