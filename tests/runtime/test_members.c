@@ -360,3 +360,34 @@ Test(members, are_never_missed_while_others_come_and_go)
     cr_expect_eq(play(2, read_through_storm), 0);
     cr_expect_str_eq(world.trace, "");
 }
+
+/* --- without memory -------------------------------------------------------------------------------------------------- */
+
+#if !SANITIZED
+static uint64_t dry;
+void *__libc_calloc(size_t count, size_t size);
+
+void *calloc(size_t count, size_t size)
+{
+    return ck_pr_load_64(&dry) ? NULL : __libc_calloc(count, size);
+}
+
+static void joins_without_memory(troupe_ctx *ctx)
+{
+    struct tr_key key;
+    struct tr_shard *shard = shard_of(ctx, "poor", &key);
+    spawn_child(ctx);
+    ck_pr_store_64(&dry, 1);
+    expect(troupe_group_join(ctx, "poor", cast.child[0]) == -ENOMEM, "no memory for a list");
+    ck_pr_store_64(&dry, 0);
+    expect(shard->count == 0, "no empty name is left");
+    expect(troupe_group_join(ctx, "poor", cast.child[0]) == 0 && shard->count == 1, "memory again");
+    finish(ctx);
+}
+
+Test(members, without_memory_for_a_list_nothing_is_left)
+{
+    cr_expect_eq(play(1, joins_without_memory), 0);
+    cr_expect_str_eq(world.trace, "");
+}
+#endif

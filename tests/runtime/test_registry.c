@@ -567,6 +567,8 @@ static void looks_while_locked(troupe_ctx *ctx)
     const struct tr_name *name = tr_look_find(&look, &key);
     expect(name && name->holder == world.addr[0].bits, "found under the lock");
     expect(look.locked && shard->lock.word == 1, "locked");
+    key.text[0] ^= 1; /* another text with the same hash */
+    expect(!tr_look_find(&look, &key), "texts are compared");
     expect(tr_look_end(&look) && shard->lock.word == 0, "let go");
 }
 
