@@ -137,6 +137,12 @@ if(NOT TROUPE_SANITIZE)
     add_test(NAME tree/readme COMMAND ${PROJECT_SOURCE_DIR}/.ci/check_readme
         ${CMAKE_C_COMPILER} $<TARGET_FILE:troupe_static>)
     troupe_test_properties(tree/readme tree 60)
+    # Needs python3, which ./dev installs; a machine without it does not test what it cannot run.
+    find_program(TROUPE_PYTHON python3)
+    if(TROUPE_PYTHON)
+        add_test(NAME tree/peers COMMAND ${TROUPE_PYTHON} ${PROJECT_SOURCE_DIR}/perf/peers/test_run.py)
+        troupe_test_properties(tree/peers tree 120)
+    endif()
     if(TARGET troupe)
         add_test(NAME tree/symbols COMMAND ${PROJECT_SOURCE_DIR}/.ci/check_symbols
             $<TARGET_FILE:troupe> $<TARGET_FILE:troupe_static>)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""perf/results.svg: how many times as good Troupe is, by case and peer, on a logarithmic scale. Pure: data in, text out.
-Colours come from a style sheet with a dark half, so that the picture suits the page it is on."""
+"""perf/results.svg: how many times as good Troupe is, by case and peer, on a logarithmic scale. Pure: data in, text
+out. Colours come from a style sheet with a dark half, so that the picture suits the page it is on."""
 import math
 from html import escape
 
@@ -86,7 +86,7 @@ def grid(low, high, bottom):
     for decade in range(low, high + 1):
         x = place(10.0**decade, low, high)
         parts.append(line(x, TOP - 8, x, bottom, "one" if decade == 0 else "grid"))
-        parts.append(text(x, TOP - 12, short(10.0**decade) + " ×", "faint", "middle"))
+        parts.append(text(x, TOP - 12, f"{10.0**decade:g} ×", "faint", "middle"))
     return parts
 
 
@@ -118,8 +118,10 @@ def render(data, cases):
         parts += drawn
         y += CASE_GAP
     heading = [text(12, 22, "How many times as good Troupe is (right of 1 ×: Troupe is better)", "text title")]
-    foot = [text(12, height - 8, f"medians of {data['rounds']} rounds, {data['workers']} workers; {data['date']}", "faint")]
+    source = f"medians of {data['rounds']} rounds, {data['workers']} workers; {data['date']}"
+    foot = [text(12, height - 8, source, "faint")]
     body = "\n".join(heading + legend(peers) + parts + foot)
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
             f'role="img" aria-label="Ratios of Troupe to its peers">\n<!-- SPDX-License-Identifier: Apache-2.0 -->\n'
             f'<style>{STYLE}</style>\n<rect class="page" width="100%" height="100%" rx="6"/>\n{body}\n</svg>\n')

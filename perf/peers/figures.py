@@ -9,7 +9,8 @@ DONE, ABSENT, FAILED, LATE = "done", "absent", "failed", "late"  # how a run end
 
 
 def parse_output(text, case):
-    """The lines `NAME VALUE UNIT`, the first of which is the case's."""
+    """The lines `NAME VALUE UNIT`, the first of which is the case's. Its unit may lack the words in front: ns/timer is
+    as good as CPU ns/timer."""
     figures = []
     for line in text.splitlines():
         if not line.strip():
@@ -24,9 +25,10 @@ def parse_output(text, case):
         figures.append((name, value, unit))
     if not figures:
         raise Malformed("it printed nothing")
-    if figures[0][0] != case.name or figures[0][2] != case.unit:
-        raise Malformed(f"the first line is of '{figures[0][0]}' in '{figures[0][2]}', not '{case.name}' in '{case.unit}'")
-    return figures
+    name, value, unit = figures[0]
+    if name != case.name or not (" " + case.unit).endswith(" " + unit):
+        raise Malformed(f"the first line is of '{name}' in '{unit}', not '{case.name}' in '{case.unit}'")
+    return [(name, value, case.unit)] + figures[1:]
 
 
 def median(values):
@@ -100,7 +102,10 @@ def judge(what, measured, required, at_least):
     if measured is None:
         return Verdict(what, None, "not measured")
     reached = measured >= required if at_least else measured <= required
-    return Verdict(what, reached, "reached" if reached else f"missed: {short(measured)} of {short(required)}")
+    if reached:
+        return Verdict(what, True, "reached")
+    by = short(measured) if short(measured) != short(required) else f"{measured:.6g}"
+    return Verdict(what, False, f"missed: {by} of {short(required)}")
 
 
 def verdicts(series, case, limits):

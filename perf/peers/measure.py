@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs programs, one at a time: one measurement each, within a limit of time, with its peak of resident memory. Then the
-rounds, in turns. Processes are ended by the id of the group that was started for them, and no others."""
+"""Runs programs, one at a time: one measurement each, within a limit of time, with its peak of resident memory. Then
+the rounds, in turns. Processes are ended by the id of the group that was started for them, and no others."""
 import os
 import signal
 import subprocess
@@ -74,13 +74,16 @@ def run_once(command, case, limit):
             raise
         end(process)
         process.returncode = 0  # it is waited for
-        output.seek(0)
-        errors.seek(0)
-        record = outcome(status, output.read().decode(errors="replace"), errors.read().decode(errors="replace"), case, limit)
+        record = outcome(status, text_of(output), text_of(errors), case, limit)
     record["seconds"] = round(time.monotonic() - began, 3)
     if record["outcome"] == DONE:
         record["peak_kib"] = peak
     return record
+
+
+def text_of(file):
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def outcome(status, output, errors, case, limit):
@@ -89,7 +92,8 @@ def outcome(status, output, errors, case, limit):
     if status is None:
         return {"outcome": LATE, "why": f"stopped after {limit:g} s"}
     if os.WIFSIGNALED(status):
-        return {"outcome": FAILED, "why": f"ended by {signal.Signals(os.WTERMSIG(status)).name}" + (said and f": {said}")}
+        name = signal.Signals(os.WTERMSIG(status)).name
+        return {"outcome": FAILED, "why": f"ended by {name}" + (said and f": {said}")}
     code = os.WEXITSTATUS(status)
     if code == 3:
         return {"outcome": ABSENT, "why": said or "it has no such case"}
@@ -113,27 +117,34 @@ def needless(runs, case, runtime):
     return ABSENT in outcomes or outcomes.count(LATE) >= LATE_TWICE
 
 
-def seconds_left(runs, done, total):
-    """From what each run took so far: later rounds as the earlier ones, what has not been run as the average."""
-    if done == 0:
-        return None
-    return sum(run["seconds"] for run in runs) / done * (total - done)
+def seconds_left(runs, ahead):
+    """What the pairs of case and runtime that lie ahead will take: as long as before; if they are new as long as others
+    took for the case; and if the case is new as long as all took on average."""
+    took = {}
+    for run in runs:
+        for key in ((run["case"], run["runtime"]), run["case"], None):
+            took.setdefault(key, []).append(run["seconds"])
+    left = 0.0
+    for case, runtime in ahead:
+        known = took.get((case, runtime)) or took.get(case) or took.get(None) or [0.0]
+        left += sum(known) / len(known)
+    return left
 
 
 def rounds(plan, cases, commands, say, save):
     """All of them. commands: by runtime, (case, workers) -> command. Gives the list of runs."""
-    runs, runtimes, done = [], list(commands), 0
-    total = plan.rounds * len(cases) * len(runtimes)
+    runs, runtimes = [], list(commands)
+    ahead = [(case.name, runtime) for case in cases for runtime in runtimes]
     for number in range(plan.rounds):
         for position, case in enumerate(cases):
             for runtime in turns(runtimes, number, position):
-                done += 1
                 if needless(runs, case, runtime):
                     continue
                 say(f"round {number + 1} of {plan.rounds}, {case.name}: {runtime} ...", lasting=False)
                 record = run_once(commands[runtime](case), case, plan.limit)
                 runs.append({"round": number + 1, "case": case.name, "runtime": runtime, **record})
-            left = seconds_left(runs, done, total)
+            this_round = ahead[(position + 1) * len(runtimes):]
+            left = seconds_left(runs, this_round + ahead * (plan.rounds - number - 1))
             say(f"round {number + 1} of {plan.rounds}, {case.name}: {in_short(runs, case, number + 1)}; "
                 f"about {minutes(left)} left", lasting=True)
         save(runs)

@@ -15,7 +15,8 @@ def times(value):
 
 
 def table(header, lines):
-    return ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)] + ["| " + " | ".join(line) + " |" for line in lines]
+    rows = ["| " + " | ".join(line) + " |" for line in [header] + lines]
+    return rows[:1] + ["|" + "---|" * len(header)] + rows[1:]
 
 
 def summary(series, cases, limits):
@@ -95,13 +96,15 @@ def render(data, cases, limits, notes):
     """The whole page. data: what the orchestrator keeps in build/peers/last.json."""
     series, runtimes = collect(data["runs"]), data["runtimes"]
     counted = [runtime for runtime in runtimes if runtime != TROUPE and runtime not in UNCOUNTED]
-    lines = ["<!-- SPDX-License-Identifier: Apache-2.0 -->", "<!-- Written by ./dev peers; edit perf/peers/NOTES.md instead. -->"]
+    lines = ["<!-- SPDX-License-Identifier: Apache-2.0 -->"]
+    lines += ["<!-- Written by ./dev peers; the texts on cases are in perf/peers/NOTES.md. -->"]
     lines += ["# Troupe and its peers, measured in one run", ""]
     lines += [f"- {name}: {value}" for name, value in data["about"].items()]
-    lines += ["", f"Median [least–most] of {data['rounds']} rounds; each figure is of a process of its own, and the runtimes "
-              f"take turns. ↓ less is better, ↑ more is better. The best other runtime is the best of {', '.join(counted)}"
-              + (f"; {', '.join(UNCOUNTED)} is shown beside them" if set(UNCOUNTED) & set(runtimes) else "")
-              + ". Peak memory is the median of the processes' peaks.", ""]
+    beside = [runtime for runtime in runtimes if runtime in UNCOUNTED]
+    lines += ["", f"Median [least–most] of {data['rounds']} rounds. Each measurement is a process of its own; the "
+              "runtimes take turns. ↓ less is better, ↑ more is better. Peak memory is the median of the processes' peaks.",
+              f"The best other runtime is the best of {', '.join(counted) or 'none'}"
+              + (f"; {', '.join(beside)} is shown beside them." if beside else "."), ""]
     lines += ["![How many times as good Troupe is, by case and peer](results.svg)", "", "## Summary", ""]
     lines += summary(series, cases, limits) + ["", "## Cases", ""]
     for case in cases:

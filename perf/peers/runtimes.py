@@ -63,7 +63,8 @@ def packages_of(peers):
 
 def versions(peers):
     chosen, there = packages_of(peers)
-    found = {TROUPE: [troupe_version(), *(f"{name} {version}" for name, version in installed(["gcc", "liburing-dev"]).items())]}
+    ours = installed(["gcc", "liburing-dev"])
+    found = {TROUPE: [troupe_version(), *(f"{name} {version}" for name, version in ours.items())]}
     for peer in peers:
         found[peer] = [f"{name} {there.get(name, '(not by dpkg)')}" for name in chosen[peer]]
     return found
@@ -76,9 +77,10 @@ def troupe_version():
 
 def said(command):
     try:
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+        answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     except OSError:
         return ""
+    return answer.stdout.strip()
 
 
 # --- building --------------------------------------------------------------------------------------------------------
@@ -117,4 +119,5 @@ def machine():
     memory = int(read("/proc/meminfo", r"^MemTotal:\s*(\d+)") or 0) / 1048576
     system = read("/etc/os-release", r'^PRETTY_NAME="?([^"\n]+)') or "unknown system"
     load = " ".join(f"{part:.1f}" for part in os.getloadavg())
-    return f"{len(os.sched_getaffinity(0))} CPUs of {model}, {memory:.0f} GiB, {system}, Linux {platform.release()}; load {load} before"
+    cpus = len(os.sched_getaffinity(0))
+    return f"{cpus} CPUs of {model}, {memory:.0f} GiB, {system}, Linux {platform.release()}; load before {load}"
