@@ -59,6 +59,12 @@ uint64_t tr_loop_deadline(uint64_t timeout_ns)
     return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
 }
 
+uint64_t tr_loop_deadline_here(struct tr_loop *loop, uint64_t timeout_ns)
+{
+    uint64_t now_ns = tr_clock_soon(&loop->clock);
+    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+}
+
 uint64_t tr_loop_wall_clock(void)
 {
     return clock_read(CLOCK_REALTIME_COARSE);
@@ -281,6 +287,7 @@ static int attach(void *arg, struct tr_worker *worker, void **io_out)
     loop->now = tr_loop_clock();
     tr_rng_init(&loop->random, seed(loop));
     tr_wheel_init(&loop->wheel, loop->now);
+    tr_clock_init(&loop->clock);
     tr_op_slab_init(loop);
     int error = tr_bufring_init(&loop->buffers, io->options.buffers, io->options.buffer_size);
     if (!error)

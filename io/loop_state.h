@@ -14,6 +14,7 @@
 
 #include "io/backend.h"
 #include "io/bufring.h"
+#include "io/clock.h"
 #include "io/loop.h"
 #include "io/op.h"
 #include "sched/base/cacheline.h"
@@ -63,6 +64,7 @@ struct tr_loop {
     struct tr_bufring buffers;
     struct tr_loop_stats stats; /* single writer; its gauges are without what other workers put, see below */
     struct tr_wheel wheel;
+    struct tr_clock clock; /* for deadlines */
     ck_stack_entry_t all_link; /* in io->loops */
 
     /* the senders': see loop.c for the protocol of each word */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A hierarchical timer wheel: arms and disarms in O(1), fires in the order of ticks. Owns no memory: timers are
- * embedded. One thread (the loop that holds it) may call; the clock is the caller's, so a simulator can move it.
+/* A hierarchical timer wheel: arms and disarms in O(1), fires in the order of ticks, and those of one tick in the order
+ * in which they were armed. Owns no memory: timers are embedded. One thread (the loop that holds it) may call; the
+ * clock is the caller's, so a simulator can move it.
  * It is not precise below its tick (see TR_WHEEL_TICK_NS) and never fires early. */
 #ifndef TR_IO_WHEEL_H
 #define TR_IO_WHEEL_H
@@ -11,10 +12,11 @@
 
 #include "sched/base/list.h"
 
-#define TR_WHEEL_TICK_NS UINT64_C(1048576) /* 2^20 ns, about a millisecond */
-#define TR_WHEEL_BITS 6
-#define TR_WHEEL_SLOTS (1u << TR_WHEEL_BITS)
-#define TR_WHEEL_LEVELS 8 /* 64^8 ticks: more than 64 bits of nanoseconds hold, so nothing is out of reach */
+#define TR_WHEEL_TICK_NS UINT64_C(131072) /* 2^17 ns, an eighth of a millisecond */
+#define TR_WHEEL_SLOTS 256u
+#define TR_WHEEL_STEP 7   /* a slot is 2^7 slots of the level below: half a turn, so that two fit in */
+#define TR_WHEEL_LEVELS 7 /* more than 64 bits of nanoseconds hold, so nothing is out of reach */
+#define TR_WHEEL_WORDS (TR_WHEEL_SLOTS / 64)
 
 struct tr_timer;
 typedef void tr_timer_fn(struct tr_timer *timer);
@@ -22,17 +24,26 @@ typedef void tr_timer_fn(struct tr_timer *timer);
 struct tr_timer {
     struct tr_list link; /* in a slot while armed */
     uint64_t due_ns;
-    tr_timer_fn *fire; /* called once, by tr_wheel_advance; the timer is disarmed by then and may be armed again */
-    uint16_t slot;     /* level * TR_WHEEL_SLOTS + index, valid while armed */
+    tr_timer_fn *fire;      /* called once, by tr_wheel_advance; the timer is disarmed by then and may be armed again */
+    struct tr_timer *ahead; /* a hint what to fetch from memory when this one is moved; never followed */
     bool armed;
+    bool scout; /* it is its slot's scout */
+};
+
+struct tr_wheel_slot {
+    struct tr_list timers;
+    struct tr_timer *scout; /* some steps behind the last; it is told who came last. NULL: none */
+    unsigned distance;      /* from the scout to the last, at most */
 };
 
 struct tr_wheel {
     uint64_t tick; /* all timers due in ticks <= this have fired */
     size_t count;
-    struct tr_list due;                 /* their tick has come: they fire at the next advance */
-    uint64_t occupied[TR_WHEEL_LEVELS]; /* bit per slot */
-    struct tr_list slots[TR_WHEEL_LEVELS][TR_WHEEL_SLOTS];
+    struct tr_list due;               /* their tick has come: they fire at the next advance */
+    bool emptying;                    /* a slot is being emptied piece by piece: the next piece is due at once */
+    uint64_t opened[TR_WHEEL_LEVELS]; /* of level + 1: the last slot whose timers lie in this level by now */
+    uint64_t occupied[TR_WHEEL_LEVELS][TR_WHEEL_WORDS]; /* bit per slot */
+    struct tr_wheel_slot slots[TR_WHEEL_LEVELS][TR_WHEEL_SLOTS];
 };
 
 void tr_wheel_init(struct tr_wheel *wheel, uint64_t now_ns);
@@ -43,7 +54,7 @@ void tr_wheel_disarm(struct tr_wheel *wheel, struct tr_timer *timer);
 /* Fires what is due at now_ns, at most `budget` timers; returns how many. What is left fires in the next call. */
 unsigned tr_wheel_advance(struct tr_wheel *wheel, uint64_t now_ns, unsigned budget);
 /* When advance must be called next, in absolute ns: never later than the first due timer's tick needs, perhaps earlier
- * (a cascade). UINT64_MAX when no timer is armed, so that an idle loop does not wake. */
+ * (to move timers to a finer level). UINT64_MAX when no timer is armed, so that an idle loop does not wake. */
 uint64_t tr_wheel_next(const struct tr_wheel *wheel);
 size_t tr_wheel_count(const struct tr_wheel *wheel);
 void tr_wheel_check(const struct tr_wheel *wheel); /* asserts the invariants; O(timers) */

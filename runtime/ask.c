@@ -54,9 +54,9 @@ static bool alarm_for_first(troupe_ctx *ctx, struct tr_incarnation *inc)
 }
 
 /* From a fresh clock: ctx->now_ns may be older than the handler that runs, and a deadline must not pass early. */
-static uint64_t deadline_after(uint64_t timeout_ns)
+static uint64_t deadline_after(troupe_ctx *ctx, uint64_t timeout_ns)
 {
-    return timeout_ns == TROUPE_FOREVER ? TROUPE_FOREVER : tr_loop_deadline(timeout_ns); /* saves a look at the clock */
+    return timeout_ns == TROUPE_FOREVER ? TROUPE_FOREVER : tr_loop_deadline_here(ctx->loop, timeout_ns);
 }
 
 /* Begins to wait. 0; -ECANCELED: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
@@ -68,7 +68,7 @@ static int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask 
         ask->hook = tr_hook_make_out(ctx, TR_HOOK_ASK, ask); /* `done` is called from the mailbox's side, as always */
         timeout_ns = TROUPE_FOREVER;
     }
-    ask->deadline_ns = deadline_after(timeout_ns);
+    ask->deadline_ns = deadline_after(ctx, timeout_ns);
     if (ask->deadline_ns == TROUPE_FOREVER)
         tr_list_push_back(&inc->asks_forever, &ask->link);
     else

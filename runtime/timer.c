@@ -48,7 +48,7 @@ static int timer_start(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, t
     }
     record->to = to;
     record->period_ns = period_ns;
-    record->due_ns = tr_loop_deadline(delay_ns);
+    record->due_ns = tr_loop_deadline_here(ctx->loop, delay_ns);
     tr_list_push_back(&inc->timers, &record->link);
     if (timer)
         *timer = (troupe_timer){record, record->alarm.serial};
