@@ -11,6 +11,7 @@
 #include "runtime/ask.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
+#include "runtime/delay.h"
 #include "runtime/hook.h"
 #include "runtime/memory.h"
 #include "runtime/port.h"
@@ -114,6 +115,7 @@ void tr_incarnation_close(troupe_ctx *ctx, bool crashed)
     if (tr_port_draining(&inc->closing) && (crashed || !arm_drain_alarm(ctx, inc)))
         tr_port_abort_all(ctx, &inc->closing);
     tr_timer_cancel_all(ctx, &inc->timers);
+    tr_delay_cancel_all(ctx, inc);
     tr_ask_forget_all(ctx, inc);
     tr_hook_drop_notices(ctx, inc);
     tr_token_close(ctx);
@@ -136,7 +138,7 @@ static void reset(troupe_ctx *ctx, struct tr_incarnation *inc)
 {
     TR_ASSERT(!inc->kept && !inc->drain_alarm && !inc->ask_alarm && !inc->scope && tr_list_empty(&inc->ports) &&
               tr_list_empty(&inc->closing) && tr_list_empty(&inc->timers) && tr_list_empty(&inc->watches) &&
-              tr_list_empty(&inc->jobs) && tr_list_empty(&inc->jobs_forever) && !inc->job_alarm);
+              tr_list_empty(&inc->jobs) && tr_list_empty(&inc->jobs_forever) && !inc->job_alarm && !inc->delays);
     tr_owner_reset(ctx, &inc->owner);
     init(inc);
 }

@@ -13,10 +13,12 @@
 #include "sched/base/list.h"
 
 struct tr_alarm;
+struct tr_delay_account;
 struct tr_token;
 
 struct tr_incarnation {
-    struct tr_list timers;
+    struct tr_list timers;           /* those under a token, and ports' tries */
+    struct tr_delay_account *delays; /* the others: see delay.h */
     struct tr_list asks;           /* by deadline */
     struct tr_list asks_forever;   /* without one */
     struct tr_list asks_cancelled; /* with their tokens: `done` is still owed */

@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 
+#include "runtime/delay.h"
+#include "sched/base/assert.h"
+
 troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size)
 {
     if (size > TROUPE_PAYLOAD_MAX)
@@ -18,10 +21,12 @@ troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size
 
 void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg)
 {
-    if (msg->class == TR_CLASS_HEAP)
-        free(msg);
-    else
+    if (TR_LIKELY(msg->class <= TR_CLASS_MESSAGE_MAX))
         tr_slab_free(slab, cache, (enum tr_class)msg->class, msg);
+    else if (msg->class == TR_CLASS_DELAY)
+        tr_delay_free_message(slab, cache, msg);
+    else
+        free(msg);
 }
 
 unsigned troupe_kind(const troupe_msg *msg)

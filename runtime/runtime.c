@@ -15,6 +15,7 @@
 #include "runtime/alarm.h"
 #include "runtime/backtrace.h"
 #include "runtime/context.h"
+#include "runtime/delay.h"
 #include "runtime/fault.h"
 #include "runtime/instance.h"
 #include "runtime/offload.h"
@@ -55,6 +56,7 @@ static void detach_hook(void *io)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
+    tr_delay_reap(ctx);
     tr_watchdog_asleep(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
     ctx->rt->hooks.detach(ctx->loop);
     tr_fault_detach(&ctx->fault_site);
@@ -72,6 +74,7 @@ static unsigned poll_hook(void *io)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
+    tr_delay_reap(ctx);
     unsigned delivered = ctx->rt->hooks.poll(ctx->loop);
     follow_clock(ctx);
     return delivered;
@@ -81,6 +84,7 @@ static unsigned wait_hook(void *io, uint64_t timeout_ns)
 {
     troupe_ctx *ctx = io;
     tr_alarm_reap(ctx);
+    tr_delay_reap(ctx);
     tr_watchdog_asleep(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
     unsigned delivered = ctx->rt->hooks.wait(ctx->loop, timeout_ns);
     tr_watchdog_awake(&ctx->rt->watchdog, tr_worker_index(ctx->worker));

@@ -8,6 +8,7 @@
 #include "runtime/ask.h"
 #include "runtime/burial.h"
 #include "runtime/context.h"
+#include "runtime/delay.h"
 #include "runtime/family.h"
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
@@ -189,6 +190,7 @@ static void force(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     cell->forced = true;
+    tr_delay_mute(cell->incarnation);
     cell->calls_stopped = cell->calls_crashed = false;
 }
 
@@ -249,6 +251,7 @@ void tr_supervise_crash(troupe_ctx *ctx)
     ctx->named = NULL;
     if (lives) {
         cell->crashed = true;
+        tr_delay_mute(cell->incarnation);
         cell->calls_stopped = false; /* that is for orderly ends */
         cell->calls_crashed = life == TR_LIFE_RUNNING;
         tr_watch_crashed(ctx);

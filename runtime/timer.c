@@ -6,6 +6,7 @@
 
 #include "io/loop.h"
 #include "runtime/context.h"
+#include "runtime/delay.h"
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/send.h"
@@ -26,8 +27,19 @@ struct tr_timer_record *tr_timer_record_get(troupe_ctx *ctx)
     return record;
 }
 
-static int timer_start(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to, unsigned kind,
-                       const void *payload, size_t size, troupe_timer *timer)
+/* A handle's reference to a record, which it tells from one to a delay by the lowest bit. */
+static void *tagged(struct tr_timer_record *record)
+{
+    return (char *)record + 1;
+}
+
+static struct tr_timer_record *untagged(troupe_timer timer)
+{
+    return (uintptr_t)timer.ref & 1 ? (void *)((char *)timer.ref - 1) : NULL;
+}
+
+static __attribute__((noinline)) int start_under(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to,
+                                                 unsigned kind, const void *payload, size_t size, troupe_timer *timer)
 {
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
     if (!inc)
@@ -51,15 +63,23 @@ static int timer_start(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, t
     record->due_ns = tr_loop_deadline_here(ctx->loop, delay_ns);
     tr_list_push_back(&inc->timers, &record->link);
     if (timer)
-        *timer = (troupe_timer){record, record->alarm.serial};
+        *timer = (troupe_timer){tagged(record), record->alarm.serial};
     tr_alarm_arm(ctx, &record->alarm, TR_SIGNAL_TIMER, record->due_ns);
     return 0;
+}
+
+static inline int start(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to, unsigned kind,
+                        const void *payload, size_t size, troupe_timer *timer)
+{
+    if (TR_UNLIKELY(ctx->under.ref != NULL))
+        return start_under(ctx, delay_ns, period_ns, to, kind, payload, size, timer);
+    return tr_delay_arm(ctx, delay_ns, period_ns, to, kind, payload, size, timer);
 }
 
 int troupe_send_after(troupe_ctx *ctx, uint64_t delay_ns, troupe_addr to, unsigned kind, const void *payload,
                       size_t size, troupe_timer *timer)
 {
-    return timer_start(ctx, delay_ns, 0, to, kind, payload, size, timer);
+    return start(ctx, delay_ns, 0, to, kind, payload, size, timer);
 }
 
 int troupe_send_every(troupe_ctx *ctx, uint64_t period_ns, troupe_addr to, unsigned kind, const void *payload,
@@ -67,7 +87,7 @@ int troupe_send_every(troupe_ctx *ctx, uint64_t period_ns, troupe_addr to, unsig
 {
     if (period_ns == 0)
         return -EINVAL;
-    return timer_start(ctx, period_ns, period_ns, to, kind, payload, size, timer);
+    return start(ctx, period_ns, period_ns, to, kind, payload, size, timer);
 }
 
 /* The actor knows it no more. */
@@ -78,10 +98,9 @@ static void let_go(troupe_ctx *ctx, struct tr_timer_record *record)
         tr_hook_drop(ctx, &record->hook);
 }
 
-bool troupe_timer_cancel(troupe_ctx *ctx, troupe_timer timer)
+static bool cancel_under(troupe_ctx *ctx, struct tr_timer_record *record, uint64_t serial)
 {
-    struct tr_timer_record *record = timer.ref;
-    if (!record || ck_pr_load_64(&record->alarm.serial) != timer.generation)
+    if (ck_pr_load_64(&record->alarm.serial) != serial)
         return false;
     if (ck_pr_load_ptr(&record->alarm.cell) != ctx->cell)
         return false; /* a stale handle: the record may be somebody else's at this moment */
@@ -90,6 +109,14 @@ bool troupe_timer_cancel(troupe_ctx *ctx, troupe_timer timer)
     let_go(ctx, record);
     tr_alarm_cancel(ctx, &record->alarm); /* if it has fired, tr_timer_dispatch finds it unlinked and sends nothing */
     return true;
+}
+
+bool troupe_timer_cancel(troupe_ctx *ctx, troupe_timer timer)
+{
+    struct tr_timer_record *record = untagged(timer);
+    if (TR_UNLIKELY(record != NULL))
+        return cancel_under(ctx, record, timer.generation);
+    return timer.ref && tr_delay_cancel(ctx, timer);
 }
 
 void tr_timer_cancelled(troupe_ctx *ctx, struct tr_timer_record *record)

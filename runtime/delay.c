@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/delay.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "io/loop.h"
+#include "io/poison.h"
+#include "runtime/context.h"
+#include "runtime/incarnation.h"
+#include "runtime/send.h"
+#include "sched/base/assert.h"
+
+enum { FREE, ARMED, FIRED, AGAIN, CANCELLED };
+#define STATE_BITS 3
+#define STATE_MASK UINT64_C(7)
+
+_Static_assert(offsetof(struct tr_delay, timer) == 0, "a free block's first words are the slab's");
+_Static_assert(offsetof(struct tr_delay, life) >= sizeof(struct tr_block), "the life survives the free list");
+_Static_assert(offsetof(struct tr_delay, msg) == TR_CACHELINE, "the wheel looks at one line, the rest is the other");
+_Static_assert(sizeof(struct tr_delay) >= offsetof(struct tr_delay, msg.payload) + TR_DELAY_ROOM, "room for payload");
+_Static_assert(sizeof(struct tr_delay_account) <= 64, "an account is a block of the smallest class");
+
+/* --- blocks ------------------------------------------------------------------------------------------------------ */
+
+/* A free block's second line must not be touched; of the first, life and account may be read by stale handles. */
+static void poison(struct tr_delay *delay)
+{
+    TR_POISON(&delay->msg, sizeof *delay - offsetof(struct tr_delay, msg));
+}
+
+static void unpoison(struct tr_delay *delay)
+{
+    TR_UNPOISON(&delay->msg, sizeof *delay - offsetof(struct tr_delay, msg));
+}
+
+static void give_back(struct tr_slab *slab, struct tr_slab_cache *cache, struct tr_delay *delay)
+{
+    ck_pr_store_64(&delay->life, ((delay->life >> STATE_BITS) + 1) << STATE_BITS | FREE);
+    poison(delay);
+    tr_slab_free(slab, cache, TR_CLASS_DELAY, delay);
+}
+
+void tr_delay_free_message(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg)
+{
+    give_back(slab, cache, TR_CONTAINER_OF(msg, struct tr_delay, msg));
+}
+
+/* What a cancel from another worker needs. There is no payload here that anybody still reads: it is cancelled, or lies
+ * apart. */
+static ck_stack_entry_t *return_link(struct tr_delay *delay)
+{
+    return (ck_stack_entry_t *)(void *)(delay->msg.payload + TR_DELAY_ROOM - sizeof(ck_stack_entry_t));
+}
+
+static struct tr_delay *delay_of(ck_stack_entry_t *entry)
+{
+    unsigned char *payload = (unsigned char *)entry + sizeof(ck_stack_entry_t) - TR_DELAY_ROOM;
+    return TR_CONTAINER_OF(payload, struct tr_delay, msg.payload);
+}
+
+static void forget(struct tr_delay *delay)
+{
+    delay->wait.link.prev->next = delay->wait.link.next;
+    delay->wait.link.next->prev = delay->wait.link.prev;
+}
+
+/* Off the wheel, the account and the books. */
+static void discard(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    tr_wheel_disarm(tr_loop_wheel(ctx->loop), &delay->timer);
+    forget(delay);
+    if (TR_UNLIKELY(delay->wait.apart != NULL))
+        tr_msg_free(&ctx->rt->slab, &ctx->cache, delay->wait.apart);
+    give_back(&ctx->rt->slab, &ctx->cache, delay);
+}
+
+/* --- firing, on the home ----------------------------------------------------------------------------------------- */
+
+static bool moved(struct tr_delay *delay, uint64_t from, uint64_t to)
+{
+    uint64_t life = ck_pr_load_64(&delay->life) & ~STATE_MASK;
+    return ck_pr_cas_64(&delay->life, life | from, life | to);
+}
+
+/* Sends a copy, so that the original remains for the next period. Out of memory skips one period. */
+static void send_copy(troupe_ctx *ctx, const struct tr_delay *delay)
+{
+    troupe_msg *copy;
+    const troupe_msg *message = delay->wait.apart;
+    if (tr_send_build(ctx, message->kind, message->payload, message->size, &copy) < 0)
+        return;
+    copy->sender = delay->account->sender;
+    tr_post(ctx->rt, ctx, delay->wait.to, copy);
+}
+
+static void fire_again(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    if (!moved(delay, ARMED, AGAIN))
+        return;
+    uint64_t due_ns = delay->timer.due_ns, period_ns = delay->wait.period_ns;
+    send_copy(ctx, delay);
+    uint64_t now = tr_loop_clock(), missed = now > due_ns ? (now - due_ns) / period_ns : 0;
+    if (moved(delay, AGAIN, ARMED))
+        tr_wheel_arm(tr_loop_wheel(ctx->loop), &delay->timer, due_ns + (missed + 1) * period_ns);
+}
+
+/* Turns the block into its message, or frees it if that is apart. */
+static troupe_msg *message_of(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    troupe_msg *message = delay->wait.apart;
+    if (TR_UNLIKELY(message != NULL)) {
+        give_back(&ctx->rt->slab, &ctx->cache, delay);
+        return message;
+    }
+    uint32_t size = delay->wait.size;
+    uint16_t kind = delay->wait.kind;
+    delay->msg = (troupe_msg){.size = size, .kind = kind, .class = TR_CLASS_DELAY};
+    return &delay->msg;
+}
+
+static void fire(struct tr_timer *timer)
+{
+    struct tr_delay *delay = TR_CONTAINER_OF(timer, struct tr_delay, timer);
+    const struct tr_delay_account *account = delay->account;
+    troupe_ctx *ctx = account->home;
+    troupe_addr sender = account->sender;
+    if (TR_UNLIKELY(ck_pr_load_32(&account->muted)))
+        return; /* freed with the account */
+    if (TR_UNLIKELY(delay->wait.apart != NULL) && delay->wait.period_ns) {
+        fire_again(ctx, delay);
+        return;
+    }
+    if (!moved(delay, ARMED, FIRED))
+        return; /* cancelled: the reap frees it */
+    forget(delay);
+    troupe_addr to = delay->wait.to;
+    troupe_msg *message = message_of(ctx, delay);
+    message->sender = sender;
+    tr_post(ctx->rt, ctx, to, message);
+}
+
+/* --- arming ------------------------------------------------------------------------------------------------------ */
+
+static __attribute__((noinline)) struct tr_delay_account *open_account(troupe_ctx *ctx, struct tr_incarnation *inc)
+{
+    struct tr_delay_account *account = inc->delays;
+    while (account && account->home != ctx)
+        account = account->next;
+    if (account)
+        return account;
+    account = tr_ctx_alloc(ctx, TR_CLASS_64);
+    if (!account)
+        return NULL;
+    *account = (struct tr_delay_account){.home = ctx, .next = inc->delays, .sender = tr_cell_addr(ctx->cell)};
+    tr_list_init(&account->delays);
+    inc->delays = account;
+    return account;
+}
+
+/* Payloads of one word are copied in place: most of what timers say. */
+static int store(troupe_ctx *ctx, struct tr_delay *delay, unsigned kind, const void *payload, size_t size, bool again)
+{
+    delay->wait.apart = NULL;
+    delay->wait.kind = tr_msg_kind(kind);
+    delay->wait.size = (uint32_t)size;
+    if (TR_UNLIKELY(size > TR_DELAY_ROOM || again))
+        return tr_send_build(ctx, kind, payload, size, &delay->wait.apart);
+    if (TR_LIKELY(size == sizeof(uint64_t)))
+        memcpy(delay->msg.payload, payload, sizeof(uint64_t));
+    else if (size)
+        memcpy(delay->msg.payload, payload, size);
+    return 0;
+}
+
+int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to, unsigned kind,
+                 const void *payload, size_t size, troupe_timer *timer)
+{
+    struct tr_incarnation *inc = tr_incarnation_of(ctx);
+    struct tr_delay_account *account = inc ? inc->delays : NULL;
+    if (TR_UNLIKELY(!account || account->home != ctx) && (!inc || !(account = open_account(ctx, inc))))
+        return -ENOMEM;
+    struct tr_delay *delay = tr_ctx_alloc(ctx, TR_CLASS_DELAY);
+    if (TR_UNLIKELY(!delay))
+        return -ENOMEM;
+    unpoison(delay);
+    int status = store(ctx, delay, kind, payload, size, period_ns > 0);
+    if (TR_UNLIKELY(status < 0)) {
+        give_back(&ctx->rt->slab, &ctx->cache, delay);
+        return status;
+    }
+    delay->wait.to = to;
+    delay->wait.period_ns = period_ns;
+    tr_list_push_back(&account->delays, &delay->wait.link);
+    delay->timer.fire = fire;
+    delay->timer.armed = false; /* where the slab's words were */
+    ck_pr_store_ptr(&delay->account, account);
+    ck_pr_fence_store();
+    ck_pr_store_64(&delay->life, delay->life | ARMED);
+    if (timer)
+        *timer = (troupe_timer){delay, delay->life >> STATE_BITS};
+    tr_wheel_arm(tr_loop_wheel(ctx->loop), &delay->timer, tr_loop_deadline_here(ctx->loop, delay_ns));
+    return 0;
+}
+
+/* --- cancelling -------------------------------------------------------------------------------------------------- */
+
+/* The account if it is one of the running actor's. */
+static struct tr_delay_account *mine(const troupe_ctx *ctx, const struct tr_delay_account *account)
+{
+    const struct tr_incarnation *inc = ctx->cell->incarnation;
+    struct tr_delay_account *own = inc ? inc->delays : NULL;
+    while (own && own != account)
+        own = own->next;
+    return own;
+}
+
+static bool cancel_from_elsewhere(struct tr_delay *delay, troupe_ctx *home, uint64_t serial)
+{
+    uint64_t armed = serial << STATE_BITS | ARMED, again = serial << STATE_BITS | AGAIN, life;
+    do {
+        life = ck_pr_load_64(&delay->life);
+        if (life != armed && life != again)
+            return false;
+    } while (!ck_pr_cas_64(&delay->life, life, serial << STATE_BITS | CANCELLED));
+    ck_pr_fence_release(); /* ck_stack itself orders stores only */
+    ck_stack_push_upmc(&home->delay_returns, return_link(delay));
+    return true;
+}
+
+bool tr_delay_cancel(troupe_ctx *ctx, troupe_timer timer)
+{
+    struct tr_delay *delay = timer.ref;
+    uint64_t life = ck_pr_load_64(&delay->life);
+    if (life >> STATE_BITS != timer.generation)
+        return false;
+    ck_pr_fence_load();
+    struct tr_delay_account *account = mine(ctx, ck_pr_load_ptr(&delay->account));
+    if (!account)
+        return false; /* a stale handle: the block may be somebody else's at this moment */
+    if (TR_UNLIKELY(account->home != ctx))
+        return cancel_from_elsewhere(delay, account->home, timer.generation);
+    if ((life & STATE_MASK) != ARMED)
+        return false;
+    discard(ctx, delay);
+    return true;
+}
+
+void tr_delay_mute(struct tr_incarnation *inc)
+{
+    for (struct tr_delay_account *account = inc ? inc->delays : NULL; account; account = account->next)
+        ck_pr_store_32(&account->muted, 1);
+}
+
+static void close_account(troupe_ctx *ctx, struct tr_delay_account *account)
+{
+    struct tr_list *link, *next;
+    for (link = account->delays.next; link != &account->delays; link = next) {
+        next = link->next;
+        discard(ctx, TR_CONTAINER_OF(link, struct tr_delay, wait.link));
+    }
+    tr_ctx_free(ctx, TR_CLASS_64, account);
+}
+
+void tr_delay_cancel_all(troupe_ctx *ctx, struct tr_incarnation *inc)
+{
+    struct tr_delay_account *account = inc->delays, *next;
+    if (!account)
+        return;
+    tr_delay_mute(inc);
+    tr_delay_reap(ctx); /* what this actor cancelled while it was on another worker goes before its account */
+    for (; account; account = next) {
+        troupe_ctx *home = account->home;
+        next = account->next;
+        if (home == ctx) {
+            close_account(ctx, account);
+            continue;
+        }
+        ck_pr_fence_release();
+        ck_stack_push_upmc(&home->delay_ends, &account->end_link);
+    }
+    inc->delays = NULL;
+}
+
+static ck_stack_entry_t *take_all(ck_stack_t *stack)
+{
+    ck_stack_entry_t *entry = ck_pr_load_ptr(&stack->head) ? ck_stack_batch_pop_upmc(stack) : NULL;
+    ck_pr_fence_acquire();
+    return entry;
+}
+
+void tr_delay_reap(troupe_ctx *ctx)
+{
+    if (!ck_pr_load_ptr(&ctx->delay_ends.head) && !ck_pr_load_ptr(&ctx->delay_returns.head))
+        return;
+    ck_stack_entry_t *ends = take_all(&ctx->delay_ends), *returns = take_all(&ctx->delay_returns), *next;
+    for (; returns; returns = next) {
+        next = CK_STACK_NEXT(returns);
+        discard(ctx, delay_of(returns));
+    }
+    for (; ends; ends = next) {
+        next = CK_STACK_NEXT(ends);
+        close_account(ctx, TR_CONTAINER_OF(ends, struct tr_delay_account, end_link));
+    }
+}
