@@ -11,6 +11,7 @@
 #include "runtime/ask.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
+#include "runtime/delay.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "runtime/owner.h"
@@ -458,6 +459,8 @@ void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runna
     if (TR_UNLIKELY(!handle_one(ctx, cell)))
         loop(ctx);
     ctx->cell = NULL;
+    if (TR_UNLIKELY(ctx->fresh_count > 0))
+        tr_delay_settle(ctx);
 }
 
 /* A panic ended the activation of this worker's cell half-way: the rest of it. */

@@ -68,6 +68,8 @@ struct troupe_ctx {
     struct tr_slab_cache cache;
     struct tr_slot_cache slots;
     ck_stack_t alarm_returns; /* cancelled alarms whose wheel is this worker's */
+    struct tr_list fresh;     /* delayed messages that wait for the activation's end: see delay.h */
+    unsigned fresh_count;
     ck_stack_t delay_returns; /* the same of delayed messages */
     ck_stack_t delay_ends;    /* accounts of them whose incarnation has ended on another worker */
 };

@@ -14,6 +14,7 @@
 enum { FREE, ARMED, FIRED, AGAIN, CANCELLED };
 #define STATE_BITS 3
 #define STATE_MASK UINT64_C(7)
+#define FRESH_MAX 32u /* this many share a look at the clock: some microseconds */
 
 _Static_assert(offsetof(struct tr_delay, timer) == 0, "a free block's first words are the slab's");
 _Static_assert(offsetof(struct tr_delay, life) >= sizeof(struct tr_block), "the life survives the free list");
@@ -65,10 +66,22 @@ static void forget(struct tr_delay *delay)
     delay->wait.link.next->prev = delay->wait.link.prev;
 }
 
-/* Off the wheel, the account and the books. */
-static void discard(troupe_ctx *ctx, struct tr_delay *delay)
+/* A fresh one is not in the wheel yet. */
+static bool is_fresh(const struct tr_delay *delay)
 {
-    tr_wheel_disarm(tr_loop_wheel(ctx->loop), &delay->timer);
+    return !delay->timer.fire;
+}
+
+/* Off the wheel, the account and the books. */
+static inline void discard(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    if (is_fresh(delay)) {
+        delay->timer.link.prev->next = delay->timer.link.next;
+        delay->timer.link.next->prev = delay->timer.link.prev;
+        ctx->fresh_count--;
+    } else {
+        tr_wheel_disarm(tr_loop_wheel(ctx->loop), &delay->timer);
+    }
     forget(delay);
     if (TR_UNLIKELY(delay->wait.apart != NULL))
         tr_msg_free(&ctx->rt->slab, &ctx->cache, delay->wait.apart);
@@ -192,15 +205,34 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
     delay->wait.to = to;
     delay->wait.period_ns = period_ns;
     tr_list_push_back(&account->delays, &delay->wait.link);
-    delay->timer.fire = fire;
-    delay->timer.armed = false; /* where the slab's words were */
+    delay->timer.due_ns = delay_ns;
+    delay->timer.fire = NULL;
+    tr_list_push_back(&ctx->fresh, &delay->timer.link);
     ck_pr_store_ptr(&delay->account, account);
     ck_pr_fence_store();
     ck_pr_store_64(&delay->life, delay->life | ARMED);
     if (timer)
         *timer = (troupe_timer){delay, delay->life >> STATE_BITS};
-    tr_wheel_arm(tr_loop_wheel(ctx->loop), &delay->timer, tr_loop_deadline_here(ctx->loop, delay_ns));
+    if (TR_UNLIKELY(++ctx->fresh_count == FRESH_MAX))
+        tr_delay_settle(ctx);
     return 0;
+}
+
+void tr_delay_settle(troupe_ctx *ctx)
+{
+    uint64_t now_ns = tr_loop_deadline_here(ctx->loop, 0);
+    struct tr_wheel *wheel = tr_loop_wheel(ctx->loop);
+    struct tr_list *link, *next;
+    for (link = ctx->fresh.next; link != &ctx->fresh; link = next) {
+        struct tr_delay *delay = TR_CONTAINER_OF(link, struct tr_delay, timer.link);
+        uint64_t delay_ns = delay->timer.due_ns;
+        next = link->next;
+        delay->timer.fire = fire;
+        delay->timer.armed = false;
+        tr_wheel_arm(wheel, &delay->timer, delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX);
+    }
+    tr_list_init(&ctx->fresh);
+    ctx->fresh_count = 0;
 }
 
 /* --- cancelling -------------------------------------------------------------------------------------------------- */

@@ -24,7 +24,7 @@ struct tr_incarnation;
  *
  * delay->life: serial << 3 | state, one word, so that a stale handle cannot hit the block's next life.
  *   FREE       in the slab, or a message by now
- *   ARMED      in the home's wheel and in its account's list
+ *   ARMED      in the home's wheel and in its account's list. At first it is fresh: not in the wheel yet, see below
  *   FIRED      home moved it (CAS from ARMED): the message is sent, no cancel succeeds any more
  *   AGAIN      of a periodic one: home moved it (CAS from ARMED), sends a copy, and moves it back (CAS to ARMED)
  *   CANCELLED  owner moved it (CAS from ARMED or AGAIN), and pushed it on the home's delay_returns: home frees it
@@ -38,6 +38,9 @@ struct tr_incarnation;
  * account itself is the owner's until the incarnation ends: then it is freed with all that is in it, on the home's own
  * thread at once, else by way of the home's delay_ends. The reap takes delay_ends before delay_returns, and handles it
  * after: what was cancelled before its account ended is then freed once, and first.
+ * ctx->fresh: what was armed since the home last looked at the clock, with the delay in due_ns. It comes into the wheel
+ * when the activation ends, or with FRESH_MAX of them: so they share a look at the clock, and what is cancelled before
+ * costs none. The home's own, as list and wheel are: a cancel from elsewhere does not mind.
  * Nobody is woken for either stack: until the home polls, its timers may ring, and find that they are not wanted.
  * Checked by: tests/runtime/test_timer.c, tests/runtime/test_delay.c (ThreadSanitizer). */
 struct tr_delay_account {
@@ -69,6 +72,8 @@ struct tr_delay {
 /* Arms for the running actor, which is under no token. Returns as troupe_send_after. */
 int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to, unsigned kind,
                  const void *payload, size_t size, troupe_timer *timer);
+/* Puts what is fresh into the wheel. On ctx's worker, when an activation has ended. */
+void tr_delay_settle(troupe_ctx *ctx);
 /* True: it will send nothing more. */
 bool tr_delay_cancel(troupe_ctx *ctx, troupe_timer timer);
 /* The incarnation has crashed or is killed: nothing more is sent, though it may take a while to end. */

@@ -203,6 +203,7 @@ static int contexts_make(struct troupe_runtime *rt)
         ctx->accepted_fd = -1;
         ctx->first_grain = rt->options.batch < TR_CLOCK_EVERY ? rt->options.batch : TR_CLOCK_EVERY;
         ck_stack_init(&ctx->alarm_returns);
+        tr_list_init(&ctx->fresh);
         rt->contexts[i] = ctx;
     }
     return 0;
