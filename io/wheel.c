@@ -102,9 +102,10 @@ static inline void append(struct tr_wheel *wheel, unsigned level, uint64_t due, 
     unsigned i = (unsigned)number(due, level) & SLOT_MASK;
     struct tr_wheel_slot *slot = &wheel->slots[level][i];
     timer->scout = false;
+    timer->ahead = NULL;
     if (tr_list_empty(&slot->timers))
         wheel->occupied[level][i / 64] |= UINT64_C(1) << (i % 64);
-    else if (level > 0)
+    else
         report(slot, timer);
     tr_list_push_back(&slot->timers, &timer->link);
 }
@@ -123,13 +124,13 @@ void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_n
     TR_ASSERT(timer->fire != NULL);
     uint64_t due = tick_of_due(due_ns);
     timer->due_ns = due_ns;
-    timer->ahead = NULL;
     timer->armed = true;
     wheel->count++;
     if (TR_LIKELY(due > wheel->tick)) {
         place(wheel, timer, due);
     } else {
         timer->scout = false;
+        timer->ahead = NULL;
         tr_list_push_back(&wheel->due, &timer->link);
     }
 }
@@ -138,7 +139,7 @@ static __attribute__((noinline)) void forget_scout(struct tr_wheel *wheel, struc
 {
     uint64_t due = tick_of_due(timer->due_ns);
     timer->scout = false;
-    for (unsigned level = 1; level < TR_WHEEL_LEVELS; level++) {
+    for (unsigned level = 0; level < TR_WHEEL_LEVELS; level++) {
         struct tr_wheel_slot *slot = &wheel->slots[level][number(due, level) & SLOT_MASK];
         if (slot->scout == timer) {
             slot->scout = NULL;
@@ -272,7 +273,11 @@ static void collect(struct tr_wheel *wheel, uint64_t target)
             continue;
         }
         unsigned i = (unsigned)tick & SLOT_MASK;
-        splice_back(&wheel->due, &wheel->slots[0][i].timers);
+        struct tr_wheel_slot *slot = &wheel->slots[0][i];
+        if (slot->scout)
+            slot->scout->scout = false;
+        slot->scout = NULL;
+        splice_back(&wheel->due, &slot->timers);
         wheel->occupied[0][i / 64] &= ~(UINT64_C(1) << (i % 64));
     }
     if (wheel->tick < target)
@@ -315,7 +320,7 @@ static unsigned fire_due(struct tr_wheel *wheel, unsigned budget)
     while (fired < budget && !tr_list_empty(&firing)) {
         struct tr_timer *timer = timer_of(firing.next);
         __builtin_prefetch(timer->link.next, 1);
-        __builtin_prefetch((char *)timer->link.next + 64, 1); /* what the timer is embedded in */
+        __builtin_prefetch(timer->ahead, 1);
         unlink_timer(wheel, timer);
         fired++;
         timer->fire(timer);

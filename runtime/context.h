@@ -16,6 +16,9 @@
 #include "runtime/slab.h"
 #include "runtime/stats.h"
 
+#define TR_DELAYS_FIRED 16u /* delayed messages that are sent together: see delay.h */
+
+struct tr_delay;
 struct tr_loop;
 struct tr_port;
 
@@ -70,6 +73,8 @@ struct troupe_ctx {
     ck_stack_t alarm_returns; /* cancelled alarms whose wheel is this worker's */
     struct tr_list fresh;     /* delayed messages that wait for the activation's end: see delay.h */
     unsigned fresh_count;
+    unsigned fired_count;
+    struct tr_delay *fired[TR_DELAYS_FIRED];
     ck_stack_t delay_returns; /* the same of delayed messages */
     ck_stack_t delay_ends;    /* accounts of them whose incarnation has ended on another worker */
 };

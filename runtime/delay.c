@@ -132,25 +132,47 @@ static troupe_msg *message_of(troupe_ctx *ctx, struct tr_delay *delay)
     return &delay->msg;
 }
 
-static void fire(struct tr_timer *timer)
+static void send_once(troupe_ctx *ctx, struct tr_delay *delay)
 {
-    struct tr_delay *delay = TR_CONTAINER_OF(timer, struct tr_delay, timer);
-    const struct tr_delay_account *account = delay->account;
-    troupe_ctx *ctx = account->home;
-    troupe_addr sender = account->sender;
-    if (TR_UNLIKELY(ck_pr_load_32(&account->muted)))
-        return; /* freed with the account */
-    if (TR_UNLIKELY(delay->wait.apart != NULL) && delay->wait.period_ns) {
-        fire_again(ctx, delay);
-        return;
-    }
     if (!moved(delay, ARMED, FIRED))
         return; /* cancelled: the reap frees it */
+    troupe_addr to = delay->wait.to, sender = delay->account->sender;
     forget(delay);
-    troupe_addr to = delay->wait.to;
     troupe_msg *message = message_of(ctx, delay);
     message->sender = sender;
     tr_post(ctx->rt, ctx, to, message);
+}
+
+/* In three steps, so that the misses of several delays overlap: fetch their second lines, those of their neighbours in
+ * the account, and then send. */
+void tr_delay_send_fired(troupe_ctx *ctx)
+{
+    unsigned count = ctx->fired_count;
+    ctx->fired_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const struct tr_delay *delay = ctx->fired[i];
+        __builtin_prefetch(delay->wait.link.next, 1);
+        __builtin_prefetch(delay->wait.link.prev, 1);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct tr_delay *delay = ctx->fired[i];
+        if (TR_UNLIKELY(ck_pr_load_32(&delay->account->muted)))
+            continue; /* freed with the account */
+        if (TR_UNLIKELY(delay->wait.period_ns > 0))
+            fire_again(ctx, delay);
+        else
+            send_once(ctx, delay);
+    }
+}
+
+static void fire(struct tr_timer *timer)
+{
+    struct tr_delay *delay = TR_CONTAINER_OF(timer, struct tr_delay, timer);
+    troupe_ctx *ctx = delay->account->home;
+    __builtin_prefetch(&delay->wait, 1);
+    ctx->fired[ctx->fired_count++] = delay;
+    if (ctx->fired_count == TR_DELAYS_FIRED)
+        tr_delay_send_fired(ctx);
 }
 
 /* --- arming ------------------------------------------------------------------------------------------------------ */

@@ -41,6 +41,8 @@ struct tr_incarnation;
  * ctx->fresh: what was armed since the home last looked at the clock, with the delay in due_ns. It comes into the wheel
  * when the activation ends, or with FRESH_MAX of them: so they share a look at the clock, and what is cancelled before
  * costs none. The home's own, as list and wheel are: a cancel from elsewhere does not mind.
+ * ctx->fired: what the wheel has fired and is about to be sent, a batch. Empty but inside of a poll or wait, in which no
+ * actor runs and nothing is reaped.
  * Nobody is woken for either stack: until the home polls, its timers may ring, and find that they are not wanted.
  * Checked by: tests/runtime/test_timer.c, tests/runtime/test_delay.c (ThreadSanitizer). */
 struct tr_delay_account {
@@ -72,6 +74,8 @@ struct tr_delay {
 /* Arms for the running actor, which is under no token. Returns as troupe_send_after. */
 int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to, unsigned kind,
                  const void *payload, size_t size, troupe_timer *timer);
+/* Sends what the wheel has fired. On ctx's worker, directly behind its poll or wait. */
+void tr_delay_send_fired(troupe_ctx *ctx);
 /* Puts what is fresh into the wheel. On ctx's worker, when an activation has ended. */
 void tr_delay_settle(troupe_ctx *ctx);
 /* True: it will send nothing more. */

@@ -76,6 +76,7 @@ static unsigned poll_hook(void *io)
     tr_alarm_reap(ctx);
     tr_delay_reap(ctx);
     unsigned delivered = ctx->rt->hooks.poll(ctx->loop);
+    tr_delay_send_fired(ctx);
     follow_clock(ctx);
     return delivered;
 }
