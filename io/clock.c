@@ -18,9 +18,10 @@
 #define WINDOW_NS UINT64_C(262144)
 #define MEASURE_NS UINT64_C(8000000)       /* the least span that a rate is measured over */
 #define MEASURE_MAX_NS (UINT64_C(1) << 32) /* and the longest: afterwards it begins anew */
-#define CLEAN_SHIFT 12                     /* a look may take this part of the span, or it is not measured with */
 #define AGREE_SHIFT 8                      /* two rates agree up to this part */
 #define MARGIN_SHIFT 10                    /* what is added to the rate */
+
+#define CLEAN_TICKS 2000u /* a look that takes longer was interrupted; about half a microsecond */
 
 static uint64_t clock_now(void)
 {
@@ -62,7 +63,7 @@ static void measured(struct tr_clock *clock, uint64_t rate)
 static void measure(struct tr_clock *clock, uint64_t before, uint64_t after)
 {
     uint64_t span_ns = clock->base_ns - clock->anchor_ns, span = before - clock->anchor_ticks;
-    if (span_ns < MEASURE_NS || (after - before) > span >> CLEAN_SHIFT)
+    if (span_ns < MEASURE_NS)
         return;
     if (clock->anchor_ns && span_ns < MEASURE_MAX_NS)
         measured(clock, (span_ns << TR_CLOCK_RATE_BITS) / span);
@@ -78,7 +79,12 @@ uint64_t tr_clock_rebase(struct tr_clock *clock)
         return clock_now();
     uint64_t before = tr_clock_ticks();
     clock->base_ns = clock_now();
+    uint64_t after = tr_clock_ticks();
+    if (after - before > CLEAN_TICKS) { /* interrupted in between: good enough for this once */
+        clock->base_ticks = before - clock->window;
+        return clock->base_ns;
+    }
     clock->base_ticks = before;
-    measure(clock, before, tr_clock_ticks());
+    measure(clock, before, after);
     return clock->base_ns;
 }
