@@ -21,7 +21,7 @@
 #define AGREE_SHIFT 8                      /* two rates agree up to this part */
 #define MARGIN_SHIFT 10                    /* what is added to the rate */
 
-#define CLEAN_TICKS 2000u /* a look that takes longer was interrupted; about half a microsecond */
+#define CLEAN_TICKS 600u /* a look that takes longer was interrupted; about a quarter of a microsecond */
 
 static uint64_t clock_now(void)
 {

@@ -231,3 +231,98 @@ Test(wheel, fires_in_the_order_of_ticks)
             cr_assert_leq(probes[orders[i - 1]].timer.due_ns / TICK, probes[orders[i]].timer.due_ns / TICK + 1);
     }
 }
+
+/* Armed at different times for the same tick, so that they start at different levels, and more than one piece. */
+Test(wheel, fires_those_of_one_tick_in_the_order_armed)
+{
+    const uint64_t due = 1000 * TICK;
+    unsigned armed = 0;
+    start(3 * TICK);
+    for (; armed < 270; armed++)
+        arm(armed, due);
+    while (now < due - 2 * TICK) {
+        now += 41 * TICK < due - TICK - now ? 41 * TICK : TICK;
+        cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), 0u);
+        if (armed < TIMERS)
+            arm(armed++, due);
+        if (now < due - 130 * TICK)
+            tr_wheel_disarm(&wheel, &probes[armed / 2].timer); /* one by one, a scout among them */
+        tr_wheel_check(&wheel);
+    }
+    unsigned left = (unsigned)tr_wheel_count(&wheel);
+    cr_assert_lt(left, armed);
+    now = due;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), left);
+    for (unsigned i = 1; i < left; i++)
+        cr_assert_lt(orders[i - 1], orders[i]);
+}
+
+Test(wheel, fires_in_order_what_is_armed_while_its_slot_is_being_emptied)
+{
+    enum { CROWD = 290 };
+    const uint64_t due = 300 * TICK; /* in the slot from 256 to 383 of the second level */
+    start(0);
+    for (unsigned i = 0; i < CROWD; i++)
+        arm(i, due);
+    now = 128 * TICK;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), 0u);
+    cr_assert(wheel.emptying);
+    arm(CROWD, due);
+    tr_wheel_check(&wheel);
+    cr_assert_leq(tr_wheel_next(&wheel), now, "the rest may be moved at once");
+    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), 0u);
+    cr_assert(!wheel.emptying);
+    arm(CROWD + 1, due);
+    cr_assert_eq(tr_wheel_next(&wheel), due);
+    tr_wheel_check(&wheel);
+    now = due;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), CROWD + 2u);
+    for (unsigned i = 0; i < CROWD + 2; i++)
+        cr_assert_eq(orders[i], i);
+}
+
+static struct tr_timer crowd[100000];
+
+static void nothing(struct tr_timer *timer)
+{
+    (void)timer;
+}
+
+/* How many one call may move is what bounds the lateness of others: seen by how far `next` lets it sleep. */
+Test(wheel, empties_a_crowded_slot_ahead_of_its_time_piece_by_piece)
+{
+    enum { CROWD = sizeof crowd / sizeof crowd[0] };
+    const uint64_t due = 100000 * TICK;
+    unsigned calls = 0;
+    start(0);
+    for (unsigned i = 0; i < CROWD; i++) {
+        crowd[i].fire = nothing;
+        tr_wheel_arm(&wheel, &crowd[i], due);
+    }
+    while (tr_wheel_next(&wheel) < due) {
+        uint64_t next = tr_wheel_next(&wheel);
+        now = next > now ? next : now;
+        cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), 0u);
+        cr_assert_lt(++calls, 10u * CROWD / 256);
+    }
+    cr_assert_lt(now, due - 64 * TICK, "all of them lie in the lowest level by now");
+    cr_assert_gt(calls, CROWD / 256);
+    tr_wheel_check(&wheel);
+    now = due;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, CROWD), (unsigned)CROWD);
+}
+
+/* A loop that looks too late finds all of them, in order, however many levels lie between. */
+Test(wheel, catches_up_after_a_long_sleep)
+{
+    start(777 * TICK);
+    for (unsigned i = 0; i < TIMERS; i++)
+        arm(i, now + (uint64_t)(i + 1) * (i + 1) * (i + 1) * TICK);
+    now += (uint64_t)TIMERS * TIMERS * TIMERS * TICK;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), TIMERS);
+    for (unsigned i = 0; i < TIMERS; i++)
+        cr_assert_eq(orders[i], i);
+    arm(0, now + 5 * TICK);
+    tr_wheel_check(&wheel);
+    cr_assert_eq(tr_wheel_next(&wheel), now + 5 * TICK);
+}
