@@ -14,17 +14,18 @@
 
 _Static_assert(offsetof(struct tr_ask, serial) >= sizeof(struct tr_block), "the serial survives the free list");
 
-static void ask_free(troupe_ctx *ctx, struct tr_ask *ask)
+static inline void ask_free(troupe_ctx *ctx, struct tr_ask *ask)
 {
-    tr_list_remove(&ask->link);
+    ask->link.prev->next = ask->link.next;
+    ask->link.next->prev = ask->link.prev;
     if (TR_UNLIKELY(ask->hook != NULL))
         tr_hook_drop(ctx, &ask->hook);
     ck_pr_store_32(&ask->serial, ask->serial + 1);
-    tr_ctx_free(ctx, TR_CLASS_ASK, ask);
+    tr_slab_put(&ctx->rt->slab, &ctx->cache, TR_CLASS_ASK, ask);
 }
 
 /* Most asks of one actor have the same time-out, so the place is found at the tail. */
-static void insert_by_deadline(struct tr_list *asks, struct tr_ask *ask)
+static inline void insert_by_deadline(struct tr_list *asks, struct tr_ask *ask)
 {
     struct tr_list *after = asks->prev;
     while (after != asks && TR_CONTAINER_OF(after, struct tr_ask, link)->deadline_ns > ask->deadline_ns)
@@ -59,36 +60,58 @@ static uint64_t deadline_after(troupe_ctx *ctx, uint64_t timeout_ns)
     return timeout_ns == TROUPE_FOREVER ? TROUPE_FOREVER : tr_loop_deadline_here(ctx->loop, timeout_ns);
 }
 
-/* Begins to wait. 0; -ECANCELED: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
-static int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns)
+/* On the books, and sure to end: usually the alarm that is there rings early enough. */
+static inline bool wait_begins(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns)
 {
-    tr_list_init(&ask->link);
+    ask->deadline_ns = deadline_after(ctx, timeout_ns);
+    if (TR_UNLIKELY(ask->deadline_ns == TROUPE_FOREVER)) {
+        tr_list_push_back(&inc->asks_forever, &ask->link);
+        return true;
+    }
+    insert_by_deadline(&inc->asks, ask);
+    return (inc->ask_alarm && inc->ask_alarm_due_ns <= ask->deadline_ns) || alarm_for_first(ctx, inc);
+}
+
+static __attribute__((noinline)) int ask_begin_under(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask,
+                                                     uint64_t timeout_ns)
+{
     int status = tr_hook_under(ctx, TR_HOOK_ASK, ask, &ask->hook);
     if (status == -ECANCELED) {
         ask->hook = tr_hook_make_out(ctx, TR_HOOK_ASK, ask); /* `done` is called from the mailbox's side, as always */
         timeout_ns = TROUPE_FOREVER;
     }
-    ask->deadline_ns = deadline_after(ctx, timeout_ns);
-    if (ask->deadline_ns == TROUPE_FOREVER)
-        tr_list_push_back(&inc->asks_forever, &ask->link);
-    else
-        insert_by_deadline(&inc->asks, ask);
-    if (status != -ENOMEM && (status == 0 || ask->hook) && alarm_for_first(ctx, inc))
+    tr_list_init(&ask->link);
+    if (status != -ENOMEM && (status == 0 || ask->hook) && wait_begins(ctx, inc, ask, timeout_ns))
         return status;
     ask_free(ctx, ask);
     return -ENOMEM;
 }
 
-int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
-                    void *arg)
+/* Begins to wait. 0; -ECANCELED: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
+static inline int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns)
 {
-    if (!done)
-        troupe_panic_at(ctx, "", 0, "troupe_ask: done is NULL; use troupe_tell if nobody waits for the answer");
-    tr_send_uncompose(ctx, msg);
+    if (TR_UNLIKELY(ctx->under.ref != NULL))
+        return ask_begin_under(ctx, inc, ask, timeout_ns);
+    ask->hook = NULL;
+    if (TR_LIKELY(wait_begins(ctx, inc, ask, timeout_ns)))
+        return 0;
+    ask_free(ctx, ask);
+    return -ENOMEM;
+}
+
+static __attribute__((noinline, cold)) TROUPE_NORETURN void no_callback(troupe_ctx *ctx)
+{
+    troupe_panic_at(ctx, "", 0, "troupe_ask: done is NULL; use troupe_tell if nobody waits for the answer");
+}
+
+/* The message is on no list. */
+static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
+                           troupe_answer_fn *done, void *arg)
+{
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
-    struct tr_ask *ask = inc ? tr_ctx_alloc(ctx, TR_CLASS_ASK) : NULL;
+    struct tr_ask *ask = inc ? tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_ASK) : NULL;
     int status = -ENOMEM;
-    if (ask) {
+    if (TR_LIKELY(ask != NULL)) {
         ask->cell = ctx->cell;
         ask->done = done;
         ask->arg = arg;
@@ -106,12 +129,26 @@ int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t t
     return 0;
 }
 
+int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
+                    void *arg)
+{
+    if (TR_UNLIKELY(!done))
+        no_callback(ctx);
+    tr_send_uncompose(ctx, msg);
+    return ask_with(ctx, to, msg, timeout_ns, done, arg);
+}
+
 int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size, uint64_t timeout_ns,
                troupe_answer_fn *done, void *arg)
 {
     troupe_msg *msg;
     int status = tr_send_build(ctx, kind, payload, size, &msg);
-    return status < 0 ? status : troupe_send_ask(ctx, to, msg, timeout_ns, done, arg);
+    if (TR_UNLIKELY(status < 0))
+        return status;
+    if (TR_LIKELY(done != NULL))
+        return ask_with(ctx, to, msg, timeout_ns, done, arg);
+    tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+    no_callback(ctx);
 }
 
 static void call_done(troupe_ctx *ctx, struct tr_ask *ask, troupe_answer answer)

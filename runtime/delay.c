@@ -35,16 +35,23 @@ static void unpoison(struct tr_delay *delay)
     TR_UNPOISON(&delay->msg, sizeof *delay - offsetof(struct tr_delay, msg));
 }
 
-static void give_back(struct tr_slab *slab, struct tr_slab_cache *cache, struct tr_delay *delay)
+static inline void end_life(struct tr_delay *delay)
 {
     ck_pr_store_64(&delay->life, ((delay->life >> STATE_BITS) + 1) << STATE_BITS | FREE);
     poison(delay);
-    tr_slab_free(slab, cache, TR_CLASS_DELAY, delay);
+}
+
+static inline void give_back(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    end_life(delay);
+    tr_slab_put(&ctx->rt->slab, &ctx->cache, TR_CLASS_DELAY, delay);
 }
 
 void tr_delay_free_message(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg)
 {
-    give_back(slab, cache, TR_CONTAINER_OF(msg, struct tr_delay, msg));
+    struct tr_delay *delay = TR_CONTAINER_OF(msg, struct tr_delay, msg);
+    end_life(delay);
+    tr_slab_free(slab, cache, TR_CLASS_DELAY, delay);
 }
 
 /* What a cancel from another worker needs. There is no payload here that anybody still reads: it is cancelled, or lies
@@ -85,7 +92,7 @@ static inline void discard(troupe_ctx *ctx, struct tr_delay *delay)
     forget(delay);
     if (TR_UNLIKELY(delay->wait.apart != NULL))
         tr_msg_free(&ctx->rt->slab, &ctx->cache, delay->wait.apart);
-    give_back(&ctx->rt->slab, &ctx->cache, delay);
+    give_back(ctx, delay);
 }
 
 /* --- firing, on the home ----------------------------------------------------------------------------------------- */
@@ -123,7 +130,7 @@ static troupe_msg *message_of(troupe_ctx *ctx, struct tr_delay *delay)
 {
     troupe_msg *message = delay->wait.apart;
     if (TR_UNLIKELY(message != NULL)) {
-        give_back(&ctx->rt->slab, &ctx->cache, delay);
+        give_back(ctx, delay);
         return message;
     }
     uint32_t size = delay->wait.size;
@@ -215,13 +222,13 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
     struct tr_delay_account *account = inc ? inc->delays : NULL;
     if (TR_UNLIKELY(!account || account->home != ctx) && (!inc || !(account = open_account(ctx, inc))))
         return -ENOMEM;
-    struct tr_delay *delay = tr_ctx_alloc(ctx, TR_CLASS_DELAY);
+    struct tr_delay *delay = tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_DELAY);
     if (TR_UNLIKELY(!delay))
         return -ENOMEM;
     unpoison(delay);
     int status = store(ctx, delay, kind, payload, size, period_ns > 0);
     if (TR_UNLIKELY(status < 0)) {
-        give_back(&ctx->rt->slab, &ctx->cache, delay);
+        give_back(ctx, delay);
         return status;
     }
     delay->wait.to = to;
