@@ -326,3 +326,26 @@ Test(wheel, catches_up_after_a_long_sleep)
     tr_wheel_check(&wheel);
     cr_assert_eq(tr_wheel_next(&wheel), now + 5 * TICK);
 }
+
+static void arm_the_next(struct tr_timer *timer)
+{
+    struct probe *probe = TR_CONTAINER_OF(timer, struct probe, timer);
+    probe->fired++;
+    tr_wheel_arm(&wheel, &probe[1].timer, now + 10 * TICK);
+}
+
+Test(wheel, a_callback_after_a_long_sleep_arms_for_soon)
+{
+    start(0);
+    probes[0].timer.fire = arm_the_next;
+    arm(0, 3 * TICK);
+    arm(2, 100000 * TICK);
+    now = 5000 * TICK;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, 10), 1u);
+    tr_wheel_check(&wheel);
+    cr_assert_eq(tr_wheel_next(&wheel), now + 10 * TICK);
+    now += 10 * TICK;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, 10), 1u);
+    cr_assert_eq(probes[1].fired, 1);
+    tr_wheel_check(&wheel);
+}

@@ -241,18 +241,24 @@ Test(delay, survives_theft_cancel_and_crash_on_any_worker)
 
 /* --- gone with the incarnation ------------------------------------------------------------------------------------ */
 
-/* The child takes its time to stop; meanwhile the crashed parent's timers become due. */
-STOPPED(linger)
+/* The child is busy on another worker and stops late; meanwhile the crashed parent's timers become due, and its worker
+ * has nothing else to do. */
+HANDLER(be_busy)
 {
-    uint64_t until = clock_ns() + TROUPE_MS(30);
+    uint64_t until = clock_ns() + TROUPE_MS(40);
+    bump(1);
     while (clock_ns() < until)
         ;
 }
 
-static const troupe_behavior slow_child = {.name = "slow", .stopped = linger};
+static const troupe_behavior slow_child = {.name = "slow", .handlers = {[MOVE] = ON(be_busy, 0)}};
 
 HANDLER(panic_now)
 {
+    while (!word(1))
+        ;
+    troupe_send_after(ctx, TROUPE_MS(10), troupe_self(ctx), TICK, NULL, 0, NULL);
+    troupe_send_every(ctx, TROUPE_MS(3), troupe_self(ctx), TICK, NULL, 0, NULL);
     troupe_panic(ctx, "with a slow child");
 }
 
@@ -266,19 +272,17 @@ HANDLER(end_runtime)
     troupe_stop_runtime(ctx, 0);
 }
 
-STARTED(arm_and_panic)
+STARTED(spawn_and_panic)
 {
     if (troupe_incarnation(ctx) > 1)
         return troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), END, NULL, 0, NULL);
-    troupe_spawn(ctx, &slow_child, NULL, NULL);
-    troupe_send_after(ctx, TROUPE_MS(10), troupe_self(ctx), TICK, NULL, 0, NULL);
-    troupe_send_every(ctx, TROUPE_MS(3), troupe_self(ctx), TICK, NULL, 0, NULL);
+    troupe_tell(ctx, troupe_spawn(ctx, &slow_child, NULL, NULL), MOVE, NULL, 0);
     return troupe_tell(ctx, troupe_self(ctx), PANIC, NULL, 0);
 }
 
 static const troupe_behavior parent = {
     .name = "parent",
-    .started = arm_and_panic,
+    .started = spawn_and_panic,
     .stopped = count_timers,
     .handlers = {[TICK] = ON(never, 0), [PANIC] = ON(panic_now, 0), [END] = ON(end_runtime, 0)}};
 
