@@ -472,6 +472,8 @@ static NOINLINE void go_on(void)
     TR_ASSERT(!tr_ctx_guarded(ctx) && !ctx->dirty && !ctx->composed && !ctx->msg && !ctx->event_op &&
               !ctx->event_request);
     ctx->cell = NULL;
+    if (ctx->fresh_count > 0)
+        tr_delay_settle(ctx);
 }
 
 static NOINLINE void turn(troupe_ctx *ctx, struct tr_worker *worker, void *boundary)
