@@ -89,6 +89,7 @@ static unsigned wait_hook(void *io, uint64_t timeout_ns)
     tr_watchdog_asleep(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
     unsigned delivered = ctx->rt->hooks.wait(ctx->loop, timeout_ns);
     tr_watchdog_awake(&ctx->rt->watchdog, tr_worker_index(ctx->worker));
+    tr_delay_send_fired(ctx);
     follow_clock(ctx); /* the next activation may come after hours of sleep */
     return delivered;
 }
