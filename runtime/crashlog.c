@@ -78,5 +78,9 @@ size_t tr_crashlog_read(struct tr_crashlog *log, uint64_t after, troupe_crash *o
 
 size_t troupe_crashes_read(troupe_runtime *rt, uint64_t after, troupe_crash *out, size_t count)
 {
-    return tr_crashlog_read(&rt->crashlog, after, out, count);
+    if (!tr_gate_look(&rt->gate))
+        return 0;
+    size_t copied = tr_crashlog_read(&rt->crashlog, after, out, count);
+    tr_gate_leave(&rt->gate);
+    return copied;
 }

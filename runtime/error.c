@@ -65,10 +65,13 @@ static const struct {
      "permission denied: look at the owner and mode of the file and its folder; a port below 1024 needs privileges"},
     {-ECANCELED, "the cancel token that it was started under was cancelled"},
     {-EDEADLK,
-     "called on a worker of this runtime, which must not wait: actors use troupe_stop_runtime and troupe_monitor"},
+     "called on a worker, which must not wait, or by an actor for an answer of its own: actors use troupe_stop_runtime, "
+     "troupe_monitor and troupe_ask"},
     {-EEXIST, "it is there already: a file of this name, or another live actor that is registered under it"},
     {-ENOENT, "it is not there: no such file, or the actor is not registered, a member or subscribed under this name"},
     {-ENAMETOOLONG, "the name is too long: of an actor, group or topic it has at most TROUPE_NAME_MAX bytes"},
+    {-ESHUTDOWN, "the runtime has stopped: all its actors have ended"},
+    {-ENOBUFS, "the reply is longer than the room given for it: its true size was told, ask again with more"},
     {-ENOMEM, "out of memory: lower the limits in the options, or give the process more"},
 };
 

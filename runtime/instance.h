@@ -11,6 +11,7 @@
 #include "runtime/cell.h"
 #include "runtime/crashlog.h"
 #include "runtime/crew.h"
+#include "runtime/gate.h"
 #include "runtime/log.h"
 #include "runtime/names.h"
 #include "runtime/quarantine.h"
@@ -39,7 +40,10 @@ struct troupe_runtime {
     struct tr_crew crew;
     struct tr_watchdog watchdog;
     struct tr_crashlog crashlog;
+    struct tr_gate gate;             /* who is inside from outside */
     struct tr_foreign_stats foreign; /* what threads without a context count */
+    uint32_t references;             /* the starter's, which join gives back, and others': see troupe_runtime_retain */
+    troupe_stats last_stats;         /* once the gate is closed */
     troupe_addr root;
     bool faults; /* tr_fault_install was called */
     int done_fd; /* eventfd, readable once the root has ended */

@@ -97,7 +97,7 @@ bool tr_quarantine_add(struct troupe_runtime *rt, troupe_addr to, const troupe_b
     return true;
 }
 
-size_t troupe_quarantine_list(troupe_runtime *rt, uint64_t after, troupe_poison *out, size_t count)
+static size_t list(troupe_runtime *rt, uint64_t after, troupe_poison *out, size_t count)
 {
     struct tr_quarantine *q = &rt->quarantine;
     size_t copied = 0;
@@ -120,7 +120,7 @@ static struct tr_poison *find(struct tr_quarantine *q, uint64_t id)
     return NULL;
 }
 
-int64_t troupe_quarantine_payload(troupe_runtime *rt, uint64_t id, void *out, size_t size)
+static int64_t payload_of(troupe_runtime *rt, uint64_t id, void *out, size_t size)
 {
     struct tr_quarantine *q = &rt->quarantine;
     pthread_mutex_lock(&q->lock);
@@ -154,7 +154,7 @@ static void put_back(struct tr_quarantine *q, struct tr_poison *poison)
         drop(oldest);
 }
 
-int troupe_quarantine_resend(troupe_runtime *rt, uint64_t id, troupe_addr to)
+static int resend(troupe_runtime *rt, uint64_t id, troupe_addr to)
 {
     struct tr_poison *poison = take(&rt->quarantine, id);
     if (!poison)
@@ -168,11 +168,49 @@ int troupe_quarantine_resend(troupe_runtime *rt, uint64_t id, troupe_addr to)
     return status;
 }
 
-int troupe_quarantine_drop(troupe_runtime *rt, uint64_t id)
+static int take_and_drop(troupe_runtime *rt, uint64_t id)
 {
     struct tr_poison *poison = take(&rt->quarantine, id);
     if (!poison)
         return -ESRCH;
     drop(poison);
     return 0;
+}
+
+/* --- the verbs ---------------------------------------------------------------------------------------------------- */
+
+size_t troupe_quarantine_list(troupe_runtime *rt, uint64_t after, troupe_poison *out, size_t count)
+{
+    if (!tr_gate_look(&rt->gate))
+        return 0;
+    size_t copied = list(rt, after, out, count);
+    tr_gate_leave(&rt->gate);
+    return copied;
+}
+
+int64_t troupe_quarantine_payload(troupe_runtime *rt, uint64_t id, void *out, size_t size)
+{
+    if (!tr_gate_look(&rt->gate))
+        return -ESHUTDOWN;
+    int64_t result = payload_of(rt, id, out, size);
+    tr_gate_leave(&rt->gate);
+    return result;
+}
+
+int troupe_quarantine_resend(troupe_runtime *rt, uint64_t id, troupe_addr to)
+{
+    if (!tr_gate_look(&rt->gate))
+        return -ESHUTDOWN;
+    int status = resend(rt, id, to);
+    tr_gate_leave(&rt->gate);
+    return status;
+}
+
+int troupe_quarantine_drop(troupe_runtime *rt, uint64_t id)
+{
+    if (!tr_gate_look(&rt->gate))
+        return -ESHUTDOWN;
+    int status = take_and_drop(rt, id);
+    tr_gate_leave(&rt->gate);
+    return status;
 }

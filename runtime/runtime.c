@@ -20,7 +20,6 @@
 #include "runtime/instance.h"
 #include "runtime/offload.h"
 #include "runtime/root.h"
-#include "runtime/send.h"
 #include "runtime/spawn.h"
 #include "runtime/stop.h"
 #include "runtime/sweep.h"
@@ -211,11 +210,11 @@ static int contexts_make(struct troupe_runtime *rt)
     return 0;
 }
 
-static void runtime_free(struct troupe_runtime *rt)
+/* All that is behind the gate. */
+static void body_free(struct troupe_runtime *rt)
 {
     tr_crew_fini(&rt->crew);
     tr_watchdog_fini(&rt->watchdog);
-    tr_tokens_fini(rt);
     if (rt->pool)
         tr_pool_destroy(rt->pool);
     if (rt->io)
@@ -231,7 +230,6 @@ static void runtime_free(struct troupe_runtime *rt)
     free(rt->contexts);
     tr_cell_table_fini(&rt->cells);
     tr_names_fini(&rt->names);
-    tr_slab_fini(&rt->slab);
     tr_crashlog_fini(&rt->crashlog);
     tr_quarantine_fini(&rt->quarantine);
     tr_log_fini(&rt->log);
@@ -239,7 +237,20 @@ static void runtime_free(struct troupe_runtime *rt)
         close(rt->done_fd);
     if (rt->stop_fd >= 0)
         close(rt->stop_fd);
+}
+
+/* What stale tokens may still name. */
+static void shell_free(struct troupe_runtime *rt)
+{
+    tr_tokens_fini(rt);
+    tr_slab_fini(&rt->slab);
     free(rt);
+}
+
+static void runtime_free(struct troupe_runtime *rt)
+{
+    body_free(rt);
+    shell_free(rt);
 }
 
 static int io_and_pool_make(struct troupe_runtime *rt)
@@ -288,9 +299,11 @@ static void tell_done(struct troupe_runtime *rt)
 
 static int runtime_make(struct troupe_runtime **out, const troupe_options *options)
 {
-    struct troupe_runtime *rt = calloc(1, sizeof *rt);
+    struct troupe_runtime *rt = aligned_alloc(TR_CACHELINE, sizeof *rt);
     if (!rt)
         return -ENOMEM;
+    memset(rt, 0, sizeof *rt);
+    rt->references = 1;
     rt->cpus = tr_cpus_usable("");
     rt->options = with_defaults(options, rt->cpus);
     rt->done_fd = eventfd(0, EFD_CLOEXEC);
@@ -372,32 +385,43 @@ void tr_root_ended(troupe_ctx *ctx)
 {
     struct troupe_runtime *rt = ctx->rt;
     tr_sweep_end(rt);
+    ck_pr_or_32(&rt->gate.word, TR_GATE_ENDED);
     tr_pool_stop(rt->pool);
     if (tr_crew_end(&rt->crew))
         tell_done(rt);
 }
 
+/* The gate before the threads: whoever is inside may still schedule something. */
 int troupe_runtime_join(troupe_runtime *rt)
 {
     if (tr_ctx_here(rt))
         return -EDEADLK;
     tr_stop_wait(rt, TROUPE_FOREVER);
     tr_watchdog_stop(&rt->watchdog);
+    tr_tokens_end(rt);
+    tr_stats_sum(rt, &rt->last_stats);
+    tr_gate_close(&rt->gate);
     tr_pool_join(rt->pool);
     int status = rt->status;
-    runtime_free(rt);
+    body_free(rt);
+    troupe_runtime_release(rt);
     return status;
 }
 
-int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size)
+troupe_runtime *troupe_runtime_retain(troupe_runtime *rt)
 {
-    if (size > TROUPE_PAYLOAD_MAX)
-        return -EMSGSIZE;
-    troupe_msg *msg = tr_msg_alloc(&rt->slab, NULL, size);
-    if (!msg)
-        return -ENOMEM;
-    msg->kind = tr_msg_kind(kind);
-    if (size)
-        memcpy(msg->payload, payload, size);
-    return tr_post(rt, NULL, to, msg);
+    uint32_t before = ck_pr_faa_32(&rt->references, 1);
+    TR_ASSERT(before > 0); /* a reference is made from one that is held */
+    return rt;
+}
+
+void troupe_runtime_release(troupe_runtime *rt)
+{
+    ck_pr_fence_release();
+    uint32_t before = ck_pr_faa_32(&rt->references, UINT32_MAX);
+    TR_ASSERT(before > 0); /* more were released than retained */
+    if (before > 1)
+        return;
+    ck_pr_fence_acquire();
+    shell_free(rt);
 }

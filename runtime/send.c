@@ -6,6 +6,7 @@
 
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
+#include "runtime/foreign.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "sched/base/assert.h"
@@ -50,6 +51,8 @@ int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t si
 static __attribute__((noinline, cold)) int refuse(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to,
                                                   troupe_msg *msg)
 {
+    if (msg->flags & TR_MSG_REPLY && troupe_addr_is_nobody(to))
+        return tr_foreign_answer(rt, ctx, msg);
     tr_dead_letter(rt, ctx, to, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR);
     if (msg->flags & TR_MSG_ASK)
         msg->outcome = -ESRCH;

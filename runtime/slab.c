@@ -7,6 +7,7 @@
 #include "io/poison.h"
 #include "runtime/ask.h"
 #include "runtime/delay.h"
+#include "runtime/foreign.h"
 #include "runtime/hook.h"
 #include "runtime/names.h"
 #include "runtime/port.h"
@@ -36,6 +37,7 @@ static const size_t class_size[TR_CLASS_COUNT] = {
     [TR_CLASS_NAME] = ROUND_UP(sizeof(struct tr_name)),
     [TR_CLASS_TIE] = ROUND_UP(sizeof(struct tr_tie)),
     [TR_CLASS_DELAY] = sizeof(struct tr_delay),
+    [TR_CLASS_FOREIGN_ASK] = ROUND_UP(sizeof(struct tr_foreign_ask)),
 };
 
 size_t tr_class_size(enum tr_class class)

@@ -35,6 +35,7 @@ enum tr_class {
     TR_CLASS_NAME,
     TR_CLASS_TIE,
     TR_CLASS_DELAY, /* a message as well, once it is due */
+    TR_CLASS_FOREIGN_ASK,
     TR_CLASS_COUNT,
     TR_CLASS_HEAP = 255 /* not from the slab: malloc */
 };

@@ -49,7 +49,7 @@ static void add_loop(troupe_stats *out, const struct tr_loop *loop)
     out->timers_armed += s.timers_armed;
 }
 
-void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out)
+void tr_stats_sum(const struct troupe_runtime *rt, troupe_stats *out)
 {
     *out = (troupe_stats){.workers = rt->options.workers};
     for (unsigned i = 0; i < rt->threads; i++) {
@@ -70,4 +70,15 @@ void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out)
     out->jobs_running = ck_pr_load_64(&rt->crew.running);
     out->job_threads = ck_pr_load_64(&rt->crew.alive);
     out->log_suppressed = tr_log_suppressed(&rt->log);
+}
+
+void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out)
+{
+    struct tr_gate *gate = (struct tr_gate *)(uintptr_t)&rt->gate;
+    if (tr_gate_look(gate)) {
+        tr_stats_sum(rt, out);
+        tr_gate_leave(gate);
+        return;
+    }
+    *out = rt->last_stats;
 }

@@ -19,8 +19,14 @@ struct tr_stats {
     uint64_t dead_letters[TROUPE_DEAD_COUNT];
 };
 
+struct troupe_runtime;
+struct troupe_stats;
+
 struct tr_foreign_stats {
     uint64_t dead_letters[TROUPE_DEAD_COUNT];
 };
+
+/* troupe_stats_read behind the gate. */
+void tr_stats_sum(const struct troupe_runtime *rt, struct troupe_stats *out);
 
 #endif

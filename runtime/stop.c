@@ -14,11 +14,14 @@
 void troupe_runtime_request_stop(troupe_runtime *rt)
 {
     uint64_t one = 1;
+    if (!tr_gate_enter(&rt->gate))
+        return;
     if (ck_pr_cas_32(&rt->stop_requested, 0, 1))
         TR_ASSERT(write(rt->stop_fd, &one, sizeof one) == sizeof one);
     struct tr_cell *cell = tr_cell_find(&rt->cells, rt->root);
     if (tr_mailbox_control(cell, tr_addr_generation(rt->root), TR_CONTROL_STOP, 0) == TR_PUSH_WAKE)
         tr_ctx_wake(rt, cell);
+    tr_gate_leave(&rt->gate);
 }
 
 void troupe_stop_runtime(troupe_ctx *ctx, int status)
@@ -70,9 +73,12 @@ int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns)
 {
     if (tr_ctx_here(rt))
         return -EDEADLK;
+    if (!tr_gate_look(&rt->gate))
+        return 0;
     troupe_runtime_request_stop(rt);
     int status = tr_stop_wait(rt, timeout_ns);
     if (status < 0)
         tr_stop_report(rt);
+    tr_gate_leave(&rt->gate);
     return status;
 }

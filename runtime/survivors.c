@@ -300,6 +300,9 @@ size_t troupe_runtime_survivors(troupe_runtime *rt, char *out, size_t size)
 {
     struct tr_text text;
     tr_text_init(&text, out, size);
-    tr_survivors_each(rt, add_line, &text);
+    if (tr_gate_look(&rt->gate)) {
+        tr_survivors_each(rt, add_line, &text);
+        tr_gate_leave(&rt->gate);
+    }
     return text.length;
 }

@@ -178,6 +178,13 @@ static bool kill_locked(struct tr_token *token, uint64_t loose)
     return !(old & TR_TOKEN_CANCELLED) || (old & TR_TOKEN_SWEPT);
 }
 
+/* A sweep may tell actors, whose cells are behind the gate. Workers need none; once it is closed there are no actors,
+ * all their hooks are gone, and what is left of the tokens is the caller's to sweep. True: tr_gate_leave is owed. */
+static bool enter(struct troupe_runtime *rt)
+{
+    return !tr_ctx_here(rt) && tr_gate_look(&rt->gate);
+}
+
 bool troupe_token_cancel(troupe_token handle)
 {
     if (troupe_token_cancelled(handle))
@@ -186,12 +193,15 @@ bool troupe_token_cancel(troupe_token handle)
     if (!token)
         return false;
     struct troupe_runtime *rt = token->rt;
+    bool inside = enter(rt);
     bool first = !(change(token, TR_TOKEN_CANCELLED, 0) & TR_TOKEN_CANCELLED);
     tr_lock_release(&token->lock);
     if (first) {
         unlink_from_parent(token);
         tr_sweep(rt, token);
     }
+    if (inside)
+        tr_gate_leave(&rt->gate);
     return first;
 }
 
@@ -206,11 +216,14 @@ void troupe_token_free(troupe_token handle)
         return;
     }
     struct troupe_runtime *rt = token->rt;
+    bool inside = enter(rt);
     uint64_t loose = unlink_from_scope(token) ? TR_TOKEN_LOOSE : 0;
     if (kill_locked(token, loose)) {
         unlink_from_parent(token);
         tr_sweep(rt, token);
     }
+    if (inside)
+        tr_gate_leave(&rt->gate);
 }
 
 void tr_token_free_kept(struct tr_token *token)
@@ -340,5 +353,10 @@ struct troupe_runtime *tr_token_runtime(troupe_token handle)
 
 int troupe_runtime_token_new(troupe_runtime *rt, troupe_token parent, troupe_token *out)
 {
-    return tr_token_make(rt, parent, NULL, out);
+    *out = tr_token_stale(&rt->tokens);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = tr_token_make(rt, parent, NULL, out);
+    tr_gate_leave(&rt->gate);
+    return status;
 }

@@ -81,7 +81,10 @@ struct tr_tokens {
 };
 
 void tr_tokens_init(struct troupe_runtime *rt);
-/* Lets the threads go that wait for a token, and returns when they have left. The workers are gone. */
+/* Lets the threads go that wait for a token, and returns when they have left; from here on none waits. All actors have
+ * ended. */
+void tr_tokens_end(struct troupe_runtime *rt);
+/* With the last reference to the runtime, and before the slab. */
 void tr_tokens_fini(struct troupe_runtime *rt);
 
 /* A new token below parent, or stale if that is cancelled: then no record is made. scope: who frees it, or NULL. 0,

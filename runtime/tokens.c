@@ -29,7 +29,7 @@ void tr_tokens_init(struct troupe_runtime *rt)
     pthread_cond_init(&tokens->left, NULL);
 }
 
-void tr_tokens_fini(struct troupe_runtime *rt)
+void tr_tokens_end(struct troupe_runtime *rt)
 {
     struct tr_tokens *tokens = &rt->tokens;
     pthread_mutex_lock(&tokens->waiting);
@@ -39,6 +39,11 @@ void tr_tokens_fini(struct troupe_runtime *rt)
     while (!tr_list_empty(&tokens->waiters))
         pthread_cond_wait(&tokens->left, &tokens->waiting);
     pthread_mutex_unlock(&tokens->waiting);
+}
+
+void tr_tokens_fini(struct troupe_runtime *rt)
+{
+    struct tr_tokens *tokens = &rt->tokens;
     pthread_cond_destroy(&tokens->left);
     pthread_mutex_destroy(&tokens->waiting);
 }

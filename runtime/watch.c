@@ -529,33 +529,45 @@ static bool wait_until(struct tr_waiter *waiter, uint64_t deadline_ns)
     return true;
 }
 
-int troupe_runtime_wait(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_ns, troupe_reason *reason)
+static int wait_for(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_ns, struct tr_waiter *waiter)
 {
     const struct tr_cell *cell = tr_cell_find(&rt->cells, actor);
-    bool lives = cell && ck_pr_load_32(&cell->generation) == tr_addr_generation(actor);
+    if (!cell || ck_pr_load_32(&cell->generation) != tr_addr_generation(actor))
+        return 0;
+    if (timeout_ns == 0)
+        return -ETIMEDOUT;
+    struct tr_monitor *monitor = monitor_new(rt, NULL, actor);
+    if (!monitor)
+        return -ENOMEM;
+    uint64_t serial = monitor_serial(monitor);
+    monitor->waiter = waiter;
+    if (!signal_to(rt, actor, &monitor->signal)) {
+        monitor_free(rt, NULL, monitor);
+        return 0;
+    }
+    if (!wait_until(waiter, tr_loop_deadline(timeout_ns))) {
+        if (monitor_move(monitor, serial, TR_MONITOR_LIVE, TR_MONITOR_CANCELLED)) {
+            send_cancel(rt, NULL, monitor, serial);
+            return -ETIMEDOUT;
+        }
+        wait_until(waiter, TROUPE_FOREVER); /* it is being told at this moment */
+    }
+    ck_pr_fence_acquire();
+    return 0;
+}
+
+/* Of a runtime that has stopped every actor has ended. */
+int troupe_runtime_wait(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_ns, troupe_reason *reason)
+{
+    struct tr_waiter waiter = {.reason = TROUPE_REASON_NO_ACTOR};
+    int status = 0;
     if (tr_ctx_here(rt) && timeout_ns > 0)
         return -EDEADLK;
-    if (lives && timeout_ns == 0)
-        return -ETIMEDOUT;
-    struct tr_waiter waiter = {.reason = TROUPE_REASON_NO_ACTOR};
-    struct tr_monitor *monitor = lives ? monitor_new(rt, NULL, actor) : NULL;
-    if (lives && !monitor)
-        return -ENOMEM;
-    if (monitor) {
-        uint64_t serial = monitor_serial(monitor);
-        monitor->waiter = &waiter;
-        if (!signal_to(rt, actor, &monitor->signal)) {
-            monitor_free(rt, NULL, monitor);
-        } else if (!wait_until(&waiter, tr_loop_deadline(timeout_ns))) {
-            if (monitor_move(monitor, serial, TR_MONITOR_LIVE, TR_MONITOR_CANCELLED)) {
-                send_cancel(rt, NULL, monitor, serial);
-                return -ETIMEDOUT;
-            }
-            wait_until(&waiter, TROUPE_FOREVER); /* it is being told at this moment */
-        }
-        ck_pr_fence_acquire();
+    if (tr_gate_enter(&rt->gate)) {
+        status = wait_for(rt, actor, timeout_ns, &waiter);
+        tr_gate_leave(&rt->gate);
     }
-    if (reason)
+    if (status == 0 && reason)
         *reason = waiter.reason;
-    return 0;
+    return status;
 }

@@ -65,7 +65,8 @@ TROUPE_API int troupe_link(troupe_ctx *ctx, troupe_addr actor, troupe_monitor_re
  *   timeout_ns  0: only look; TROUPE_FOREVER: no limit
  *   reason      may be NULL; written with status 0: NO_ACTOR when the address was stale already
  * Returns 0; -ETIMEDOUT: it still lives; -ENOMEM; -EDEADLK on a worker
- * of rt, which must not block: actors use troupe_monitor. Any thread between start and join. */
+ * of rt, which must not block: actors use troupe_monitor. Any thread, at any time: of a runtime that has stopped every
+ * actor has ended. */
 TROUPE_API int troupe_runtime_wait(troupe_runtime *rt, troupe_addr actor, uint64_t timeout_ns, troupe_reason *reason);
 
 #ifdef __cplusplus

@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The runtime: its start, its stop, its counters, and the verbs for threads that are not its workers.
+ * WHEN. A runtime's record lives as long as somebody holds a reference to it. troupe_runtime_start gives the first one,
+ * which troupe_runtime_join takes back; whoever else wants to use rt at any time takes one of his own by
+ * troupe_runtime_retain, while rt is still somebody's, and gives it back by troupe_runtime_release. With a reference in
+ * hand all verbs that take rt, and those on its tokens (token.h), may be called on any thread at any moment: before,
+ * during and after the runtime's stop and its join, also in the handlers of another runtime. Without one: from the start
+ * until join is called. Once all its actors have ended, the verbs that need one return -ESHUTDOWN and have done nothing;
+ * those that only look see what there was, until join frees it. A call that is under way ends, and join waits for it.
  * Several runtimes may live in one process; they share signal handlers (recover_faults, watchdog_signal) and what was
  * read of debug information, and nothing else.
- * Nothing here is for use inside of actors, but troupe_ctx_runtime, and troupe_stats_read, which is safe anywhere. */
+ * Nothing here is for use inside of actors of the same runtime, but troupe_ctx_runtime, and troupe_stats_read, which is
+ * safe anywhere. A handler may use another runtime's troupe_runtime_tell, as any thread may; it must not wait there. */
 #ifndef TROUPE_RUNTIME_H
 #define TROUPE_RUNTIME_H
 
@@ -94,25 +102,47 @@ TROUPE_API int troupe_run(const troupe_behavior *root, const void *args, const t
 /* The same in steps. start returns 0 or -errno; *root_addr (may be NULL) is the root's address. */
 TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, const void *args,
                                     const troupe_options *options, troupe_addr *root_addr);
-/* Tells root to stop; returns at once. Any thread between start and join, also one that waits for signals, but not a
- * signal handler; idempotent. */
+/* Tells root to stop; returns at once. Any thread, also one that waits for signals, but not a signal handler;
+ * idempotent. */
 TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
 /* troupe_runtime_stop - tell root to stop and wait until all actors and jobs have ended, at most timeout_ns.
- * Returns 0: join will not wait. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
+ * Returns 0: join will not wait, but for threads that are in a verb at this moment. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
  *   handler and since when, which child, which operation; and each offloaded job that still runs. It may
  *   be called again; join would wait on.
- * One thread; -EDEADLK on a worker of rt: actors use troupe_stop_runtime. */
+ * Any thread; -EDEADLK on a worker of rt: actors use troupe_stop_runtime. */
 TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
 /* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its
- * length as snprintf does. Any thread between start and join; what it says may be a moment old. */
+ * length as snprintf does: 0 once all have ended. Any thread; what it says may be a moment old. */
 TROUPE_API size_t troupe_runtime_survivors(troupe_runtime *rt, char *out, size_t size);
-/* Waits until root has ended and all threads are joined, frees everything, returns the status as troupe_run does. rt must
- * not be used afterwards. One thread; -EDEADLK on a worker of rt, with nothing done. */
+/* Waits until root has ended, all threads are joined and nobody from outside is in a verb, frees everything but what
+ * other references hold (the record, and the memory of messages and tokens), gives the starter's reference back and
+ * returns the status as troupe_run does. Once, by one thread; -EDEADLK on a worker of rt, with nothing done. */
 TROUPE_API int troupe_runtime_join(troupe_runtime *rt);
 
-/* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, between start and join.
- * Order: first in, first out per thread and receiver. Returns as troupe_tell. */
+/* Takes one more reference to rt, and returns rt. The caller holds one, or knows that somebody does: the starter of a
+ * thread before its start, an actor of rt while it runs. Each is given back once. Any thread. */
+TROUPE_API troupe_runtime *troupe_runtime_retain(troupe_runtime *rt);
+/* Gives one back. It stops nothing, and does not stand for join: only that frees threads and actors. Any thread. */
+TROUPE_API void troupe_runtime_release(troupe_runtime *rt);
+
+/* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, also a worker of another
+ * runtime, in its handlers. Order: first in, first out per thread and receiver. Returns as troupe_tell; -ESHUTDOWN: all
+ * actors have ended, nothing was sent, and there is no dead letter. */
 TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size);
+
+/* troupe_runtime_ask - send a message that wants a reply, and block the calling thread until there is one.
+ *   to, kind, payload, size   as for troupe_tell; the sender is nobody
+ *   timeout_ns   from now; TROUPE_FOREVER: no limit
+ *   reply        room for the reply's payload, *reply_size bytes; may be NULL when those are 0
+ *   reply_size   in: the room; out, with 0 and -ENOBUFS: the reply's true size. NULL: the reply's content is not wanted
+ * Returns what became of the ask, exactly one of 0 and the statuses of troupe_answer (message.h); an actor that ends
+ *   because the runtime stops answers as one that ends otherwise, mostly -ESRCH. -ENOBUFS: there was a reply, the first
+ *   bytes of which are in the room; the rest is lost. And, with nothing sent: -ESHUTDOWN, all actors have ended;
+ *   -ENOMEM; -EMSGSIZE; -EDEADLK, on a worker, of whatever runtime, which must not block: actors use troupe_ask.
+ * A reply that comes after the time-out is a dead letter (late_reply). Any other thread.
+ * There is no spawn from outside: a child is its parent's to supervise and to count. Ask the parent for one. */
+TROUPE_API int troupe_runtime_ask(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size,
+                                  uint64_t timeout_ns, void *reply, size_t *reply_size);
 /* The runtime of the running actor. */
 TROUPE_API troupe_runtime *troupe_ctx_runtime(const troupe_ctx *ctx);
 
@@ -139,7 +169,7 @@ typedef struct troupe_stats {
     uint64_t jobs_queued, jobs_running, job_threads;
 } troupe_stats;
 
-/* Any thread, also an actor; costs the reader, not the workers. */
+/* Any thread, also an actor; costs the reader, not the workers. Of a joined runtime: as they were at its end. */
 TROUPE_API void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out);
 
 #ifdef __cplusplus

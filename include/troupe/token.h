@@ -33,7 +33,8 @@ static inline troupe_token troupe_no_token(void)
  *   parent  it is cancelled when parent is; zeroed: none. Of a stale or cancelled parent the token is born cancelled
  * Returns 0 or -ENOMEM. */
 TROUPE_API int troupe_token_new(troupe_ctx *ctx, troupe_token parent, troupe_token *out);
-/* The same for a thread outside: it lives until troupe_token_free, or the runtime's join. */
+/* The same for a thread outside: it lives until troupe_token_free, or the runtime's end. -ESHUTDOWN: all actors have
+ * ended; *out is a stale token, which counts as cancelled. Its value may be used as long as the runtime may: see runtime.h, retain. */
 TROUPE_API int troupe_runtime_token_new(troupe_runtime *rt, troupe_token parent, troupe_token *out);
 
 /* Cancels it and its descendants. troupe_token_cancelled is true of all of them when the call returns; what was begun
@@ -68,7 +69,7 @@ TROUPE_API void troupe_under(troupe_ctx *ctx, troupe_token token);
  * if it is already. Once; gone with the incarnation. Of no token: never. 0 or -ENOMEM. */
 TROUPE_API int troupe_token_notify(troupe_ctx *ctx, troupe_token token, unsigned kind);
 /* Blocks a thread that is no worker until token is cancelled: 0, or -ETIMEDOUT. -EINVAL: no token. A thread that still
- * waits when the runtime is joined is let go, with 0; the call must have begun before. */
+ * waits when the runtime is joined is let go, with 0, and so is one that comes later. */
 TROUPE_API int troupe_token_wait(troupe_token token, uint64_t timeout_ns);
 
 #ifdef __cplusplus

@@ -290,7 +290,8 @@ struct outside {
 static troupe_token new_token(struct outside *o, troupe_token parent)
 {
     troupe_token token;
-    if (troupe_runtime_token_new(o->rt, parent, &token) != 0)
+    int status = troupe_runtime_token_new(o->rt, parent, &token);
+    if (status != 0 && status != -ESHUTDOWN) /* it has ended: the token is stale */
         broken("out of memory");
     count(&totals.made);
     return token;
