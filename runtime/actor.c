@@ -12,6 +12,7 @@
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/delay.h"
+#include "runtime/hold.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
 #include "runtime/owner.h"
@@ -37,21 +38,23 @@ void tr_actor_drop_composed(troupe_ctx *ctx)
         troupe_discard(ctx, ctx->composed);
 }
 
-/* What a callback left behind. */
-static NOINLINE void tidy(troupe_ctx *ctx)
+/* What a callback left behind. True: it was a handler that has given its message away (take.h). */
+static NOINLINE bool tidy(troupe_ctx *ctx)
 {
-    ctx->untidy = false;
+    bool given = ctx->given;
+    ctx->untidy = ctx->given = false;
     ctx->under.ref = NULL;
     tr_actor_drop_composed(ctx);
     if (ctx->scratch_used)
         tr_owner_rewind_scratch(ctx);
+    return given;
 }
 
-static inline void leave_callback(troupe_ctx *ctx)
+/* As tidy. */
+static inline bool leave_callback(troupe_ctx *ctx)
 {
     ctx->named = NULL;
-    if (TR_UNLIKELY(ctx->untidy))
-        tidy(ctx);
+    return TR_UNLIKELY(ctx->untidy) && tidy(ctx);
 }
 
 void tr_actor_leave(troupe_ctx *ctx)
@@ -205,7 +208,8 @@ static inline __attribute__((always_inline)) void handle(troupe_ctx *ctx, troupe
         return;
     }
     call(ctx, handler, msg);
-    leave_callback(ctx);
+    if (leave_callback(ctx))
+        return;
     if (TR_LIKELY(!(msg->flags & TR_MSG_KEPT)))
         tr_msg_finish(ctx, msg, -ENODATA);
 }
@@ -330,9 +334,21 @@ static inline bool wants_messages(const struct tr_cell *cell)
     return TR_LIKELY(!tr_mailbox_has_control(cell) && cell->life == TR_LIFE_RUNNING && !cell->held);
 }
 
-/* Of an actor that holds its mailbox. As run_messages. */
+/* Of an actor that holds its mailbox. As run_messages; but of one that waits for the answers to asks those, and the
+ * ends of those asks, are heard. */
 static NOINLINE bool run_held(troupe_ctx *ctx)
 {
+    struct tr_cell *cell = ctx->cell;
+    if (cell->held == TR_HELD_ASKING) {
+        if (budget_spent(ctx))
+            return true;
+        if (cell->asks_due && tr_ask_expire_one(ctx))
+            return false;
+        if (tr_hold_next(cell)) {
+            handle(ctx, tr_mailbox_pop(cell));
+            return false;
+        }
+    }
     if (fetch(ctx))
         return budget_spent(ctx); /* a flood into a held mailbox must not hold the worker, too */
     return went_idle(ctx);
@@ -366,6 +382,15 @@ static inline bool run_messages(troupe_ctx *ctx)
     return false;
 }
 
+/* Is there one at the head of the FIFO that may be handled now? */
+static bool has_message(troupe_ctx *ctx)
+{
+    struct tr_cell *cell = ctx->cell;
+    if (cell->held)
+        return tr_hold_next(cell) || (fetch(ctx) && tr_hold_next(cell));
+    return cell->fifo_head || fetch(ctx);
+}
+
 /* All control that is there. True: that took the whole budget, and the cell was handed back. A flood of signals must
  * not starve the mailbox, so one message was handled then. */
 static NOINLINE bool run_control(troupe_ctx *ctx)
@@ -374,8 +399,7 @@ static NOINLINE bool run_control(troupe_ctx *ctx)
     while (tr_supervise_control(ctx)) {
         if (budget_take(ctx))
             continue;
-        if (cell->life == TR_LIFE_RUNNING && !cell->held && !tr_mailbox_has_bits(cell) &&
-            (cell->fifo_head || fetch(ctx)))
+        if (cell->life == TR_LIFE_RUNNING && !tr_mailbox_has_bits(cell) && has_message(ctx))
             handle(ctx, tr_mailbox_pop(cell));
         hand_back(ctx);
         return true;
@@ -432,8 +456,7 @@ static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
     cell->mark = msg;
     call(ctx, handler, msg);
     if (TR_UNLIKELY(ctx->untidy || msg->flags || cell->mood != TR_MOOD_CALM)) {
-        leave_callback(ctx);
-        if (!(msg->flags & TR_MSG_KEPT))
+        if (!leave_callback(ctx) && !(msg->flags & TR_MSG_KEPT))
             tr_msg_finish(ctx, msg, -ENODATA);
         return false;
     }

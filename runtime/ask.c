@@ -6,6 +6,7 @@
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/context.h"
+#include "runtime/hold.h"
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
 #include "runtime/send.h"
@@ -33,14 +34,24 @@ static inline void insert_by_deadline(struct tr_list *asks, struct tr_ask *ask)
     tr_list_insert_between(&ask->link, after, after->next);
 }
 
-/* Makes sure that an alarm rings no later than the first deadline. An alarm that rings too early is harmless, so the
- * one that is there stays unless it would be late: one timer per actor, not per ask. */
-static bool alarm_for_first(troupe_ctx *ctx, struct tr_incarnation *inc)
+/* The first deadline after that moment; TROUPE_FOREVER: none. */
+static uint64_t first_deadline(const struct tr_incarnation *inc, uint64_t after_ns)
 {
-    struct tr_list *first = tr_list_first(&inc->asks);
-    if (!first)
+    for (const struct tr_list *link = inc->asks.next; link != &inc->asks; link = link->next) {
+        uint64_t deadline = TR_CONTAINER_OF(link, struct tr_ask, link)->deadline_ns;
+        if (TR_LIKELY(deadline > after_ns))
+            return deadline;
+    }
+    return TROUPE_FOREVER;
+}
+
+/* Makes sure that an alarm rings no later than the first deadline after that moment. An alarm that rings too early is
+ * harmless, so the one that is there stays unless it would be late: one timer per actor, not per ask. */
+static bool alarm_for_first(troupe_ctx *ctx, struct tr_incarnation *inc, uint64_t after_ns)
+{
+    uint64_t deadline = first_deadline(inc, after_ns);
+    if (deadline == TROUPE_FOREVER)
         return true;
-    uint64_t deadline = TR_CONTAINER_OF(first, struct tr_ask, link)->deadline_ns;
     if (inc->ask_alarm && inc->ask_alarm_due_ns <= deadline)
         return true;
     struct tr_timer_record *record = tr_timer_record_get(ctx);
@@ -69,7 +80,7 @@ static inline bool wait_begins(troupe_ctx *ctx, struct tr_incarnation *inc, stru
         return true;
     }
     insert_by_deadline(&inc->asks, ask);
-    return (inc->ask_alarm && inc->ask_alarm_due_ns <= ask->deadline_ns) || alarm_for_first(ctx, inc);
+    return (inc->ask_alarm && inc->ask_alarm_due_ns <= ask->deadline_ns) || alarm_for_first(ctx, inc, 0);
 }
 
 static __attribute__((noinline)) int ask_begin_under(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask,
@@ -106,7 +117,7 @@ static __attribute__((noinline, cold)) TROUPE_NORETURN void no_callback(troupe_c
 
 /* The message is on no list. */
 static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
-                           troupe_answer_fn *done, void *arg)
+                           troupe_answer_fn *done, void *arg, bool holds)
 {
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
     struct tr_ask *ask = inc ? tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_ASK) : NULL;
@@ -116,12 +127,17 @@ static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uin
         ask->done = done;
         ask->arg = arg;
         ask->cancelled = false;
+        ask->holds = holds;
         status = ask_begin(ctx, inc, ask, timeout_ns);
     }
     if (TR_UNLIKELY(status < 0)) {
         tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+        if (status == -ECANCELED && holds)
+            tr_hold_begin(ctx);
         return status == -ECANCELED ? 0 : status;
     }
+    if (TR_UNLIKELY(holds))
+        tr_hold_begin(ctx);
     msg->flags |= TR_MSG_ASK;
     msg->ask = ask;
     msg->ask_generation = ask->serial;
@@ -135,7 +151,19 @@ int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t t
     if (TR_UNLIKELY(!done))
         no_callback(ctx);
     tr_send_uncompose(ctx, msg);
-    return ask_with(ctx, to, msg, timeout_ns, done, arg);
+    return ask_with(ctx, to, msg, timeout_ns, done, arg, false);
+}
+
+int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
+                         void *arg)
+{
+    if (TR_UNLIKELY(!done))
+        no_callback(ctx);
+    tr_send_uncompose(ctx, msg);
+    if (!troupe_addr_same(to, troupe_self(ctx)))
+        return ask_with(ctx, to, msg, timeout_ns, done, arg, true);
+    tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+    return -EDEADLK;
 }
 
 int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size, uint64_t timeout_ns,
@@ -146,15 +174,25 @@ int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *paylo
     if (TR_UNLIKELY(status < 0))
         return status;
     if (TR_LIKELY(done != NULL))
-        return ask_with(ctx, to, msg, timeout_ns, done, arg);
+        return ask_with(ctx, to, msg, timeout_ns, done, arg, false);
     tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
     no_callback(ctx);
+}
+
+int troupe_ask_hold(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
+                    uint64_t timeout_ns, troupe_answer_fn *done, void *arg)
+{
+    troupe_msg *msg;
+    int status = tr_send_build(ctx, kind, payload, size, &msg);
+    return status < 0 ? status : troupe_send_ask_hold(ctx, to, msg, timeout_ns, done, arg);
 }
 
 static void call_done(troupe_ctx *ctx, struct tr_ask *ask, troupe_answer answer)
 {
     troupe_answer_fn *done = ask->done;
     answer.arg = ask->arg;
+    if (TR_UNLIKELY(ask->holds))
+        tr_hold_end(ctx);
     ask_free(ctx, ask);
     tr_actor_enter(ctx, "answer");
     done(ctx, ctx->cell->state, &answer);
@@ -203,21 +241,34 @@ void tr_ask_cancelled(troupe_ctx *ctx, struct tr_ask *ask)
     ctx->cell->asks_due = true;
 }
 
+/* The first in the list whose end is to be told now; of an actor that asks hold, the first of those. */
+static struct tr_ask *first_over(const struct tr_cell *cell, struct tr_list *asks, uint64_t now_ns)
+{
+    for (struct tr_list *link = asks->next; link != asks; link = link->next) {
+        struct tr_ask *ask = TR_CONTAINER_OF(link, struct tr_ask, link);
+        if (!ask->cancelled && ask->deadline_ns > now_ns)
+            return NULL;
+        if (TR_LIKELY(!cell->held) || ask->holds)
+            return ask;
+    }
+    return NULL;
+}
+
 /* One ask per call, since `done` may panic, ask again or stop the actor. */
 bool tr_ask_expire_one(troupe_ctx *ctx)
 {
     struct tr_incarnation *inc = ctx->cell->incarnation;
-    struct tr_list *first = tr_list_first(&inc->asks_cancelled);
-    if (!first)
-        first = tr_list_first(&inc->asks);
-    if (first) {
-        struct tr_ask *ask = TR_CONTAINER_OF(first, struct tr_ask, link);
-        if (ask->cancelled || ask->deadline_ns <= tr_loop_clock()) {
-            call_done(ctx, ask, (troupe_answer){.status = is_cancelled(ask) ? -ECANCELED : -ETIMEDOUT});
-            return true;
-        }
+    uint64_t now_ns = tr_list_empty(&inc->asks) ? 0 : tr_loop_clock();
+    struct tr_ask *ask = first_over(ctx->cell, &inc->asks_cancelled, 0);
+    if (!ask)
+        ask = first_over(ctx->cell, &inc->asks, now_ns);
+    if (ask) {
+        call_done(ctx, ask, (troupe_answer){.status = is_cancelled(ask) ? -ECANCELED : -ETIMEDOUT});
+        return true;
     }
-    ctx->cell->asks_due = !alarm_for_first(ctx, inc); /* out of memory: looked at again with the next activation */
+    /* What is over and waits for the end of the hold needs no alarm. Out of memory: looked at again with the next
+     * activation. */
+    ctx->cell->asks_due = !alarm_for_first(ctx, inc, now_ns);
     return false;
 }
 

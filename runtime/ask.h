@@ -25,6 +25,7 @@ struct tr_ask {
     void *arg;
     struct tr_token_hook *hook; /* NULL: it was not begun under a token, or that was cancelled */
     bool cancelled;             /* in incarnation->asks_cancelled */
+    bool holds;                 /* the actor's mailbox waits for its answer: see hold.h */
 };
 
 /* A reply or status was dequeued by its addressee: calls done, or makes it a late reply. Consumes msg (it may be the

@@ -45,6 +45,7 @@ struct tr_token;
 #define TR_HELD_BY_ITSELF 1u /* troupe_hold */
 #define TR_HELD_SUSPENDED 2u /* troupe_suspend */
 #define TR_HELD_STAFFING 4u  /* its declared children have not all started yet */
+#define TR_HELD_ASKING 8u    /* asks with hold wait for their answers: see hold.h */
 
 struct tr_cell {
     /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest

@@ -53,8 +53,9 @@ struct troupe_ctx {
     unsigned grain, used;
     unsigned first_grain;    /* with which each activation begins; constant */
     uint64_t batch_until_ns; /* set by its first look at the clock */
-    /* The callback left something to tidy up when it returns: under, composed, scratch or dirty may be set. */
+    /* The callback left something to tidy up when it returns: under, composed, scratch, dirty or given may be set. */
     bool untidy;
+    bool given;           /* its handler has given away what it was given: see take.h. Untidy, too */
     troupe_token under;   /* what it begins is begun under this: troupe_under; ref NULL: no token */
     bool scratch_used;    /* scratch is rewound when the callback returns */
     const char *cleaning; /* what is being released or dropped: a panic in that is no crash. NULL: nothing is */
@@ -77,6 +78,10 @@ struct troupe_ctx {
     struct tr_delay *fired[TR_DELAYS_FIRED];
     ck_stack_t delay_returns; /* the same of delayed messages */
     ck_stack_t delay_ends;    /* accounts of them whose incarnation has ended on another worker */
+    union {
+        troupe_msg msg;
+        unsigned char room[sizeof(troupe_msg)];
+    } stub; /* in the place of `msg` once the handler has given that away: see take.h. Last, for its open end */
 };
 
 /* Does a callback of the actor run, or a release? Then it may panic. */

@@ -170,6 +170,7 @@ void tr_incarnation_release(troupe_ctx *ctx, int kept_status)
 {
     struct tr_incarnation *inc = ctx->cell->incarnation;
     if (inc) {
+        tr_stash_empty(ctx->cell, &inc->stash);
         if (inc->drain_alarm)
             tr_alarm_cancel(ctx, inc->drain_alarm);
         inc->drain_alarm = NULL;

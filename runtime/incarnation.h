@@ -10,6 +10,7 @@
 #include <troupe/message.h>
 
 #include "runtime/owner.h"
+#include "runtime/stash.h"
 #include "sched/base/list.h"
 
 struct tr_alarm;
@@ -24,7 +25,10 @@ struct tr_incarnation {
     struct tr_list asks_cancelled; /* with their tokens: `done` is still owed */
     struct tr_alarm *ask_alarm;    /* rings at or before the first deadline; NULL: none armed */
     uint64_t ask_alarm_due_ns;
+    unsigned holding;             /* asks that hold the mailbox: see hold.h */
+    troupe_msg *hold_seen;        /* in the FIFO */
     troupe_msg *kept;             /* list, by next and prev */
+    struct tr_stash stash;
     struct tr_list ports;         /* open ones */
     struct tr_list watches;       /* monitors and links that it made */
     struct tr_list notices;       /* hooks of troupe_token_notify */

@@ -115,6 +115,16 @@ unsigned tr_mailbox_fetch(struct tr_cell *cell, troupe_msg **old_mark)
     return count;
 }
 
+void tr_mailbox_unmark(struct tr_cell *cell)
+{
+    troupe_msg *old_mark;
+    TR_ASSERT(cell->mark && !(cell->mark->flags & TR_MSG_HANDLED));
+    if (ck_pr_cas_ptr(&cell->head, cell->mark, NULL))
+        cell->mark = NULL;
+    else
+        tr_mailbox_fetch(cell, &old_mark); /* something was pushed on top of it */
+}
+
 struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark)
 {
     uint32_t next_generation = cell->generation + 1;

@@ -22,14 +22,16 @@
  *   F  owner   load                     acquire, meets S: walks node..mark and sees all nodes
  *   I  owner   CAS mark -> IDLE         release: the owner's private state; meets the S or W that removes IDLE, whose
  *                                       scheduling carries it to the next worker
+ *   U  owner   CAS mark -> NULL         the mark is to be sent on; if that fails F gives the cell another mark
  *   C  owner   exchange -> CLOSED       acquire, meets S: the rest is drained
  *   O  spawn   store NULL               before the address is published
  * ABA: nodes leave only by F, which unlinks nothing: the word keeps naming the newest node, so that node (the mark) is
  *   not freed or reused while the word may name it. Hence I can only succeed if nothing was pushed since the last F. A
  *   sender's CAS on an older value fails because a word once moved on never returns to a node before that node was
- *   freed, pushed again and fetched again, in which case linking to it is right.
+ *   freed, pushed again and fetched again, in which case linking to it is right. After U the same holds of NULL: who
+ *   links to nothing there does so while there is nothing but what was fetched.
  * The mark may be handled but not freed, re-sent or turned into a reply before the word moves on: tr_msg_finish keeps
- *   to that by TR_MSG_HANDLED.
+ *   to that by TR_MSG_HANDLED, and what is to be sent on must be unmarked before.
  *
  * CONTROL LANE. cell->control: a stack of signals, taken whole (exchange NULL), and control_bits: {generation, bits}.
  *   S' signaller  CAS push / CAS bits   release, then reads head and does W if it is IDLE
@@ -130,6 +132,9 @@ static inline troupe_msg *tr_mailbox_next(struct tr_cell *cell, troupe_msg **old
     cell->mark = top;
     return top;
 }
+
+/* U: the mark, which is not handled yet, becomes a message like others. It may fetch. */
+void tr_mailbox_unmark(struct tr_cell *cell);
 
 enum tr_idling {
     TR_IDLE_BUSY, /* something came: the caller still owns the cell and goes on */

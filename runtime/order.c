@@ -91,5 +91,5 @@ void troupe_hold(troupe_ctx *ctx)
 
 void troupe_unhold(troupe_ctx *ctx)
 {
-    tr_supervise_unhold(ctx);
+    tr_supervise_unhold(ctx, TR_HELD_BY_ITSELF);
 }

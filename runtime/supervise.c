@@ -247,6 +247,7 @@ void tr_supervise_crash(troupe_ctx *ctx)
     tr_actor_drop_composed(ctx);
     tr_owner_rewind_scratch(ctx);
     ctx->under.ref = NULL;
+    ctx->given = false;
     tr_redeliver_after_crash(ctx);
     ctx->named = NULL;
     if (lives) {
@@ -342,15 +343,15 @@ static void rest_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
 static void announce_up(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    if (!cell->announces_up || cell->held & (TR_HELD_STAFFING | TR_HELD_BY_ITSELF))
+    if (!cell->announces_up || cell->held & (TR_HELD_STAFFING | TR_HELD_BY_ITSELF | TR_HELD_ASKING))
         return;
     cell->announces_up = false;
     tr_family_tell_parent(ctx, cell, TR_NEWS_UP);
 }
 
-void tr_supervise_unhold(troupe_ctx *ctx)
+void tr_supervise_unhold(troupe_ctx *ctx, unsigned why)
 {
-    ctx->cell->held &= (uint8_t)~TR_HELD_BY_ITSELF;
+    ctx->cell->held &= (uint8_t)~why;
     if (ctx->cell->life == TR_LIFE_RUNNING)
         announce_up(ctx);
 }

@@ -24,7 +24,7 @@ enum tr_step tr_supervise_step(troupe_ctx *ctx);
 void tr_supervise_crash(troupe_ctx *ctx);
 /* The running actor stops itself: at once if it is RUNNING, else as soon as it has started. */
 void tr_supervise_stop_self(troupe_ctx *ctx);
-/* The running actor no longer holds its mailbox. */
-void tr_supervise_unhold(troupe_ctx *ctx);
+/* The running actor no longer holds its mailbox: why is the TR_HELD_ bit that ends. */
+void tr_supervise_unhold(troupe_ctx *ctx, unsigned why);
 
 #endif

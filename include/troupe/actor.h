@@ -70,6 +70,7 @@ struct troupe_behavior {
     troupe_supervision supervision; /* how actors of this behavior are supervised, unless their spawn says otherwise */
     troupe_children children;       /* how they look after their children */
     bool recover_faults;            /* with troupe_options.recover_faults: a hardware fault in its code is a crash */
+    unsigned stash_max;             /* messages in its stash (stash.h); 0: TROUPE_STASH_DEFAULT */
     troupe_handler handlers[TROUPE_KINDS_MAX];
 };
 

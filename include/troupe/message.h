@@ -85,6 +85,22 @@ TROUPE_API int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const 
 TROUPE_API int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
                                troupe_answer_fn *done, void *arg);
 
+/* troupe_ask_hold - as troupe_ask, and hold the mailbox until the answer: what awaiting inside of a handler means
+ * elsewhere. Once this handler has returned, no other message and no other answer is handled before done was called;
+ * they wait in order. I/O events, ends of children, stops and kills are handled as ever. A reply, the news that there
+ * will be none, a time-out and a cancelled token end the wait; ends of other asks wait with the mailbox. Several may
+ * wait at once: each `done` is called when its answer comes, in the order of the answers, and the hold ends with the
+ * last; one that is begun in `done` goes on with the hold, and nothing is handled in between. A troupe_hold or
+ * troupe_suspend beside it makes the answer wait too. A new incarnation begins without a hold; a parent that waits for
+ * this actor's start waits for the end of the hold.
+ * Give a time-out: two actors that ask each other with hold wait for it. Returns as troupe_ask, and -EDEADLK: it is the
+ *   actor's own address, nothing was sent. */
+TROUPE_API int troupe_ask_hold(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
+                               uint64_t timeout_ns, troupe_answer_fn *done, void *arg);
+/* The same with a composed message; msg is consumed in every case. Returns 0, -ENOMEM or -EDEADLK. */
+TROUPE_API int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
+                                    troupe_answer_fn *done, void *arg);
+
 /* Answers msg, which the actor is handling or has kept; a kept message is consumed. Returns 0: the reply is on its way,
  * and becomes a dead letter (late_reply) if nobody waits any more; -ENOTCONN: nobody waited (it was a tell, or was
  * answered before); -ENOMEM, -EMSGSIZE: not answered, try again. On a status below 0 a kept message stays kept. */
@@ -101,6 +117,14 @@ TROUPE_API int troupe_reply_send(troupe_ctx *ctx, const troupe_msg *msg, troupe_
 TROUPE_API troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg);
 /* Ends a kept message without a reply: its asker, if it has one that still waits, gets -ENODATA. */
 TROUPE_API void troupe_release(troupe_ctx *ctx, troupe_msg *msg);
+
+/* troupe_forward - hand msg, which the actor is handling or has kept, on to another actor as it is: with its kind,
+ * payload and sender, and if it is an ask that was not answered yet, with the ask: the asker waits for that actor now.
+ * The payload is not copied. msg is gone with the call, also for the rest of the handler. to may be the actor itself.
+ * Order: as if the running actor sent it now.
+ * Returns 0; -ESRCH: to has ended: it became a dead letter, and its asker is told that; -EINVAL: msg is not a message
+ *   that the actor was given from the mailbox (an I/O event, an answer): nothing was done. */
+TROUPE_API int troupe_forward(troupe_ctx *ctx, const troupe_msg *msg, troupe_addr to);
 
 #ifdef __cplusplus
 }

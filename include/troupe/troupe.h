@@ -19,6 +19,7 @@
 #include <troupe/registry.h>
 #include <troupe/router.h>
 #include <troupe/runtime.h>
+#include <troupe/stash.h>
 #include <troupe/supervision.h>
 #include <troupe/timer.h>
 #include <troupe/token.h>
