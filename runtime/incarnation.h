@@ -28,7 +28,7 @@ struct tr_incarnation {
     unsigned holding;             /* asks that hold the mailbox: see hold.h */
     troupe_msg *hold_seen;        /* in the FIFO */
     troupe_msg *kept;             /* list, by next and prev */
-    struct tr_stash stash;
+    struct tr_stash stash;        /* messages set aside */
     struct tr_list ports;         /* open ones */
     struct tr_list watches;       /* monitors and links that it made */
     struct tr_list notices;       /* hooks of troupe_token_notify */
