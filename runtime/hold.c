@@ -53,8 +53,6 @@ troupe_msg *tr_hold_next(struct tr_cell *cell)
     if (cell->held != TR_HELD_ASKING)
         return NULL;
     struct tr_incarnation *inc = cell->incarnation;
-    if (cell->fifo_head && answers_hold(cell, cell->fifo_head))
-        return cell->fifo_head;
     for (;;) {
         troupe_msg *prev = inc->hold_seen, *msg = prev ? prev->next : cell->fifo_head;
         if (!msg)

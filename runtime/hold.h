@@ -13,15 +13,15 @@
  * last message of the FIFO that was looked at: no answer to an ask that holds is at it or before it. When the first such
  * ask begins that is the tail: what was fetched before cannot answer it. So each message is looked at once, however many
  * asks there are, and that only in an actor that is held.
- * What is found goes to the front, where it is handled like any message. While the actor is held nothing else leaves the
- * FIFO, so hold_seen stays in it; but what has been found is in front of it, and is found again there if the activation
- * ended before it was handled. */
+ * What is found goes to the front, where it is popped and handled at once, like any message. While the actor is held
+ * nothing else leaves the FIFO, so hold_seen stays in it. */
 
 /* One more ask of the running actor holds it. */
 void tr_hold_begin(troupe_ctx *ctx);
 /* One less. */
 void tr_hold_end(troupe_ctx *ctx);
-/* Of an actor that is held: the answer at the front of the FIFO for which the hold makes way; NULL: none. */
+/* Of an actor that is held: the answer for which the hold makes way, now at the front of the FIFO; NULL: none. The caller
+ * pops it. */
 troupe_msg *tr_hold_next(struct tr_cell *cell);
 
 #endif

@@ -31,6 +31,11 @@ HANDLER(answer_newest_first)
 
 HANDLER(ignore) {}
 
+HANDLER(ignore_and_keep)
+{
+    troupe_keep(ctx, msg);
+}
+
 HANDLER(crash)
 {
     troupe_panic(ctx, "on demand");
@@ -262,6 +267,42 @@ Test(hold, ends_with_its_own_time_out_behind_those_of_others)
     world_begin(1);
     cr_assert_eq(run(&many_vain, NULL), 0);
     cr_assert_eq(strncmp(world.trace, start, strlen(start)), 0, "%s", world.trace);
+}
+
+/* The time of the first is up while the second is awaited, which is answered: nothing but the end of the hold tells. */
+HANDLER(answer_later)
+{
+    keep_query(ctx, self, msg);
+    troupe_send_after(ctx, TROUPE_MS(15), troupe_self(ctx), ANSWER_ALL, NULL, 0, NULL);
+}
+
+static const troupe_behavior slow_store = {
+    .name = "slow",
+    .state_size = sizeof(struct store),
+    .handlers = {
+        [QUERY] = ON(answer_later, 0), [NEVER] = ON(ignore_and_keep, 0), [ANSWER_ALL] = ON(answer_newest_first, 0)}};
+
+ANSWER(answered_last)
+{
+    answered(ctx, self, answer);
+    troupe_stop_runtime(ctx, 0);
+}
+
+STARTED(ask_slow)
+{
+    world.addr[STORE] = troupe_spawn(ctx, &slow_store, NULL, NULL);
+    cr_assert_eq(troupe_ask(ctx, the_store(), NEVER, NULL, 0, TROUPE_MS(1), answered_last, (void *)one), 0);
+    ask(ctx, true, QUERY, TROUPE_SEC(60), two);
+    return 0;
+}
+
+static const troupe_behavior asks_slow = {.name = "asks", .started = ask_slow};
+
+Test(hold, tells_what_came_due_meanwhile_when_it_ends)
+{
+    char trace[64];
+    snprintf(trace, sizeof trace, "a2:0 a1:%d", -ETIMEDOUT);
+    run_client(&asks_slow, 1, trace);
 }
 
 static const unsigned ends[] = {NODATA, CRASH, STOP};

@@ -3,7 +3,7 @@
 #include "world.h"
 
 enum { WORK, OPEN, CRASH, STOP, QUERY, KEEP };
-enum { DROPPED, STATUS };
+enum { DROPPED, STATUS, STASHED };
 
 struct door {
     bool open;
@@ -236,6 +236,7 @@ HANDLER(stash_each)
         return;
     }
     cr_assert_eq(troupe_stash(ctx, msg), 0);
+    bump(STASHED);
 }
 
 HANDLER(open_and_count)
@@ -261,6 +262,9 @@ Test(stash, of_messages_that_come_one_by_one_from_outside)
         if (i % 16 == 0)
             usleep(10); /* for variety: sometimes it goes idle in between */
     }
+    while (word(STASHED) < ROUNDS)
+        usleep(100);
+    usleep(1000); /* most often it is idle by now, and what comes back is all that it has */
     troupe_runtime_tell(rt, root, OPEN, NULL, 0);
     while (word(STATUS) < ROUNDS)
         usleep(100);
