@@ -106,9 +106,9 @@ TROUPE_API int troupe_runtime_start(troupe_runtime **out, const troupe_behavior 
  * idempotent. */
 TROUPE_API void troupe_runtime_request_stop(troupe_runtime *rt);
 /* troupe_runtime_stop - tell root to stop and wait until all actors and jobs have ended, at most timeout_ns.
- * Returns 0: join will not wait, but for threads that are in a verb at this moment. -ETIMEDOUT: they have not; the log names each survivor and what holds it: which
- *   handler and since when, which child, which operation; and each offloaded job that still runs. It may
- *   be called again; join would wait on.
+ * Returns 0: join will not wait, but for threads that are in a verb at this moment. -ETIMEDOUT: they have not; the log
+ *   names each survivor and what holds it: which handler and since when, which child, which operation; and each
+ *   offloaded job that still runs. It may be called again; join would wait on.
  * Any thread; -EDEADLK on a worker of rt: actors use troupe_stop_runtime. */
 TROUPE_API int troupe_runtime_stop(troupe_runtime *rt, uint64_t timeout_ns);
 /* Writes that report, one line per survivor, as of now: what each actor that still lives is waiting for. Returns its

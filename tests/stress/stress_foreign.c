@@ -241,7 +241,7 @@ static void look(struct outside *o)
             troupe_runtime_survivors(o->rt, text, sizeof text);
         if (o->over)
             troupe_runtime_request_stop(o->rt);
-        if (o->over && troupe_runtime_stop(o->rt, 0) != 0)
+        if (o->over && troupe_runtime_stop(o->rt, TROUPE_FOREVER) != 0)
             broken("it has stopped", 0);
         break;
     }
