@@ -53,4 +53,10 @@ struct troupe_runtime {
     uint32_t status_set;     /* 1: `status` was decided (troupe_stop_runtime, escalation); CAS */
 };
 
+/* The gate's word moves for those, too, who only look. */
+static inline struct tr_gate *tr_gate_of(const troupe_runtime *rt)
+{
+    return (struct tr_gate *)(uintptr_t)&rt->gate;
+}
+
 #endif

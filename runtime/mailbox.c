@@ -128,7 +128,7 @@ void tr_mailbox_unmark(struct tr_cell *cell)
 struct tr_signal *tr_mailbox_close(struct tr_cell *cell, troupe_msg **old_mark)
 {
     uint32_t next_generation = cell->generation + 1;
-    ck_pr_store_64(&cell->name, (uint64_t)next_generation << 32 | cell->index);
+    ck_pr_store_32(&cell->generation, next_generation); /* the half of the name that changes: others read the index */
     ck_pr_fence_store_atomic();
     ck_pr_fas_64(&cell->control_bits, (uint64_t)next_generation << 32);
     struct tr_signal *newest = ck_pr_fas_ptr(&cell->control, TR_CONTROL_CLOSED);

@@ -54,29 +54,7 @@ int troupe_group_tell(troupe_ctx *ctx, const char *group, unsigned kind, const v
     return say_to_all(&saying, TR_SPACE_GROUP, group, out);
 }
 
-size_t troupe_group_members(const troupe_ctx *ctx, const char *group, troupe_addr *out, size_t max)
-{
-    return troupe_runtime_group_members(ctx->rt, group, out, max);
-}
-
-int troupe_runtime_group_join(troupe_runtime *rt, const char *group, troupe_addr actor)
-{
-    return join(rt, tr_ctx_here(rt), TR_SPACE_GROUP, group, actor, 0);
-}
-
-int troupe_runtime_group_leave(troupe_runtime *rt, const char *group, troupe_addr actor)
-{
-    return leave(rt, tr_ctx_here(rt), TR_SPACE_GROUP, group, actor);
-}
-
-int troupe_runtime_group_tell(troupe_runtime *rt, const char *group, unsigned kind, const void *payload, size_t size,
-                              troupe_fanout *out)
-{
-    struct tr_saying saying = {.rt = rt, .kind = kind, .payload = payload, .size = size};
-    return say_to_all(&saying, TR_SPACE_GROUP, group, out);
-}
-
-size_t troupe_runtime_group_members(const troupe_runtime *rt, const char *group, troupe_addr *out, size_t max)
+static size_t members_of(const troupe_runtime *rt, const char *group, troupe_addr *out, size_t max)
 {
     struct tr_key key;
     if (tr_key_make(&key, TR_SPACE_GROUP, group) < 0)
@@ -93,6 +71,50 @@ size_t troupe_runtime_group_members(const troupe_runtime *rt, const char *group,
                 out[count] = members[i].addr;
             count++;
         }
+    return count;
+}
+
+size_t troupe_group_members(const troupe_ctx *ctx, const char *group, troupe_addr *out, size_t max)
+{
+    return members_of(ctx->rt, group, out, max);
+}
+
+int troupe_runtime_group_join(troupe_runtime *rt, const char *group, troupe_addr actor)
+{
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = join(rt, tr_ctx_here(rt), TR_SPACE_GROUP, group, actor, 0);
+    tr_gate_leave(&rt->gate);
+    return status;
+}
+
+int troupe_runtime_group_leave(troupe_runtime *rt, const char *group, troupe_addr actor)
+{
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = leave(rt, tr_ctx_here(rt), TR_SPACE_GROUP, group, actor);
+    tr_gate_leave(&rt->gate);
+    return status;
+}
+
+int troupe_runtime_group_tell(troupe_runtime *rt, const char *group, unsigned kind, const void *payload, size_t size,
+                              troupe_fanout *out)
+{
+    struct tr_saying saying = {.rt = rt, .kind = kind, .payload = payload, .size = size};
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = say_to_all(&saying, TR_SPACE_GROUP, group, out);
+    tr_gate_leave(&rt->gate);
+    return status;
+}
+
+size_t troupe_runtime_group_members(const troupe_runtime *rt, const char *group, troupe_addr *out, size_t max)
+{
+    struct tr_gate *gate = tr_gate_of(rt);
+    if (!tr_gate_enter(gate))
+        return 0;
+    size_t count = members_of(rt, group, out, max);
+    tr_gate_leave(gate);
     return count;
 }
 
@@ -116,16 +138,28 @@ int troupe_publish(troupe_ctx *ctx, const char *topic, const void *payload, size
 
 int troupe_runtime_subscribe(troupe_runtime *rt, const char *topic, troupe_addr actor, unsigned kind)
 {
-    return join(rt, tr_ctx_here(rt), TR_SPACE_TOPIC, topic, actor, kind);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = join(rt, tr_ctx_here(rt), TR_SPACE_TOPIC, topic, actor, kind);
+    tr_gate_leave(&rt->gate);
+    return status;
 }
 
 int troupe_runtime_unsubscribe(troupe_runtime *rt, const char *topic, troupe_addr actor)
 {
-    return leave(rt, tr_ctx_here(rt), TR_SPACE_TOPIC, topic, actor);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = leave(rt, tr_ctx_here(rt), TR_SPACE_TOPIC, topic, actor);
+    tr_gate_leave(&rt->gate);
+    return status;
 }
 
 int troupe_runtime_publish(troupe_runtime *rt, const char *topic, const void *payload, size_t size, troupe_fanout *out)
 {
     struct tr_saying saying = {.rt = rt, .payload = payload, .size = size};
-    return say_to_all(&saying, TR_SPACE_TOPIC, topic, out);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = say_to_all(&saying, TR_SPACE_TOPIC, topic, out);
+    tr_gate_leave(&rt->gate);
+    return status;
 }

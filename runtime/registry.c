@@ -90,9 +90,15 @@ int troupe_unregister(troupe_ctx *ctx, const char *name, troupe_addr actor)
     return unbind(ctx->rt, ctx, name, actor);
 }
 
+static troupe_addr look_up_text(const troupe_runtime *rt, const char *name)
+{
+    struct tr_key key;
+    return tr_key_make(&key, TR_SPACE_REGISTRY, name) == 0 ? look_up(rt, &key) : (troupe_addr){0};
+}
+
 troupe_addr troupe_lookup(const troupe_ctx *ctx, const char *name)
 {
-    return troupe_runtime_lookup(ctx->rt, name);
+    return look_up_text(ctx->rt, name);
 }
 
 int troupe_tell_name(troupe_ctx *ctx, const char *name, unsigned kind, const void *payload, size_t size)
@@ -129,22 +135,38 @@ int troupe_await_name(troupe_ctx *ctx, const char *name, unsigned kind)
 
 int troupe_runtime_register(troupe_runtime *rt, const char *name, troupe_addr actor)
 {
-    return bind(rt, tr_ctx_here(rt), name, actor);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = bind(rt, tr_ctx_here(rt), name, actor);
+    tr_gate_leave(&rt->gate);
+    return status;
 }
 
 int troupe_runtime_unregister(troupe_runtime *rt, const char *name, troupe_addr actor)
 {
-    return unbind(rt, tr_ctx_here(rt), name, actor);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = unbind(rt, tr_ctx_here(rt), name, actor);
+    tr_gate_leave(&rt->gate);
+    return status;
 }
 
 troupe_addr troupe_runtime_lookup(const troupe_runtime *rt, const char *name)
 {
-    struct tr_key key;
-    return tr_key_make(&key, TR_SPACE_REGISTRY, name) == 0 ? look_up(rt, &key) : (troupe_addr){0};
+    struct tr_gate *gate = tr_gate_of(rt);
+    if (!tr_gate_enter(gate))
+        return (troupe_addr){0};
+    troupe_addr holder = look_up_text(rt, name);
+    tr_gate_leave(gate);
+    return holder;
 }
 
 int troupe_runtime_tell_name(troupe_runtime *rt, const char *name, unsigned kind, const void *payload, size_t size)
 {
     struct tr_saying saying = {.rt = rt, .kind = kind, .payload = payload, .size = size};
-    return say_to(&saying, name);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = say_to(&saying, name);
+    tr_gate_leave(&rt->gate);
+    return status;
 }

@@ -267,18 +267,31 @@ int troupe_runtime_router_tell(troupe_runtime *rt, troupe_router *router, uint64
                                const void *payload, size_t size)
 {
     struct tr_saying saying = {.rt = rt, .kind = kind, .payload = payload, .size = size};
-    return say(&saying, router, key);
+    if (!tr_gate_enter(&rt->gate))
+        return -ESHUTDOWN;
+    int status = say(&saying, router, key);
+    tr_gate_leave(&rt->gate);
+    return status;
+}
+
+static troupe_addr pick(troupe_runtime *rt, troupe_router *router, uint64_t key)
+{
+    struct choice choice;
+    return choose(rt, router, key, NO_PLACE, &choice) == 0 ? choice.addr : (troupe_addr){0};
 }
 
 troupe_addr troupe_router_pick(troupe_ctx *ctx, troupe_router *router, uint64_t key)
 {
-    return troupe_runtime_router_pick(ctx->rt, router, key);
+    return pick(ctx->rt, router, key);
 }
 
 troupe_addr troupe_runtime_router_pick(troupe_runtime *rt, troupe_router *router, uint64_t key)
 {
-    struct choice choice;
-    return choose(rt, router, key, NO_PLACE, &choice) == 0 ? choice.addr : (troupe_addr){0};
+    if (!tr_gate_enter(&rt->gate))
+        return (troupe_addr){0};
+    troupe_addr picked = pick(rt, router, key);
+    tr_gate_leave(&rt->gate);
+    return picked;
 }
 
 int troupe_router_ask(troupe_ctx *ctx, troupe_router *router, uint64_t key, unsigned kind, const void *payload,

@@ -74,7 +74,7 @@ void tr_stats_sum(const struct troupe_runtime *rt, troupe_stats *out)
 
 void troupe_stats_read(const troupe_runtime *rt, troupe_stats *out)
 {
-    struct tr_gate *gate = (struct tr_gate *)(uintptr_t)&rt->gate;
+    struct tr_gate *gate = tr_gate_of(rt);
     if (tr_gate_look(gate)) {
         tr_stats_sum(rt, out);
         tr_gate_leave(gate);

@@ -63,7 +63,7 @@ TROUPE_API const char *troupe_cause_name(troupe_cause cause);
  *   after  0, or the sequence of the last record already read
  *   out    room for count records
  * Returns how many were copied. The ring holds the last troupe_options.crashes_kept; a gap between sequences says how
- * many were overwritten. Any thread, between start and join. */
+ * many were overwritten. Any thread, at any time (runtime.h). */
 TROUPE_API size_t troupe_crashes_read(troupe_runtime *rt, uint64_t after, troupe_crash *out, size_t count);
 
 /* troupe_crash_print - writes a crash as a person reads it: what happened, where, to whom, and the backtrace with

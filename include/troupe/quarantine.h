@@ -3,7 +3,7 @@
  * there, whole, for somebody to look at them, send them again once the fault is mended, or throw them away.
  * One per runtime, bounded: when it is full the oldest makes room. What makes room, and what is left at the end, is
  * dropped by its handler's drop, on the thread that needed the room or the end: unlike elsewhere that drop must not
- * panic. Any thread, actors too; between start and join.
+ * panic. Any thread, actors too; at any time (runtime.h).
  * It is not a dead-letter queue: a message without retries never comes here. */
 #ifndef TROUPE_QUARANTINE_H
 #define TROUPE_QUARANTINE_H

@@ -83,7 +83,7 @@ HANDLER(on_note)
         expect(number > cast.last[nr], "order");
         cast.last[nr] = number;
     }
-    cast.sender = troupe_sender(msg);
+    ck_pr_store_64(&cast.sender.bits, troupe_sender(msg).bits); /* several at once */
     ck_pr_inc_64(&cast.heard[nr]);
     bump(HEARD);
 }

@@ -530,7 +530,7 @@ static void other_world(troupe_ctx *ctx)
     expect(troupe_runtime_register(other, "local", other_root) == 0, "free there");
     troupe_runtime_stop(other, TROUPE_FOREVER);
     expect(troupe_addr_is_nobody(troupe_runtime_lookup(other, "local")), "after the stop");
-    expect(troupe_runtime_register(other, "local", other_root) == -ESRCH, "after the stop nobody is there");
+    expect(troupe_runtime_register(other, "local", other_root) == -ESHUTDOWN, "after the stop nobody comes in");
     troupe_runtime_join(other);
     expect(troupe_addr_same(troupe_lookup(ctx, "local"), troupe_self(ctx)), "untouched");
     troupe_stop_runtime(ctx, 0);

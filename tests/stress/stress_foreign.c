@@ -212,13 +212,33 @@ static void use_token(struct outside *o)
     ck_pr_inc_64(&totals.tokens);
 }
 
+static void use_names(struct outside *o)
+{
+    troupe_addr members[CHILDREN + 1], actor = someone(o);
+    troupe_fanout out;
+    int status = troupe_runtime_register(o->rt, "one", actor);
+    saw(o, status);
+    saw(o, troupe_runtime_group_join(o->rt, "all", actor));
+    saw(o, troupe_runtime_subscribe(o->rt, "news", actor, TELL));
+    saw(o, troupe_runtime_tell_name(o->rt, "one", TELL, NULL, 0));
+    saw(o, troupe_runtime_group_tell(o->rt, "all", TELL, NULL, 0, &out));
+    saw(o, troupe_runtime_publish(o->rt, "news", NULL, 0, &out));
+    troupe_addr holder = troupe_runtime_lookup(o->rt, "one");
+    size_t count = troupe_runtime_group_members(o->rt, "all", members, CHILDREN + 1);
+    if (o->over && (!troupe_addr_is_nobody(holder) || count > 0))
+        broken("a name outlives its runtime", (long)count);
+    saw(o, troupe_runtime_unsubscribe(o->rt, "news", actor));
+    saw(o, troupe_runtime_group_leave(o->rt, "all", actor));
+    saw(o, troupe_runtime_unregister(o->rt, "one", holder));
+}
+
 static void look(struct outside *o)
 {
     char text[2000];
     troupe_stats stats;
     troupe_crash crash[2];
     troupe_poison poison[2];
-    switch (dice(o, 6)) {
+    switch (dice(o, 7)) {
     case 0:
     case 1:
         troupe_stats_read(o->rt, &stats);
@@ -235,6 +255,9 @@ static void look(struct outside *o)
     case 4:
         troupe_quarantine_payload(o->rt, 1, text, sizeof text);
         troupe_quarantine_drop(o->rt, 1);
+        break;
+    case 5:
+        use_names(o);
         break;
     default:
         if (dice(o, 20) == 0)
