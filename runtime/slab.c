@@ -133,6 +133,7 @@ static void *foreign_alloc(struct tr_slab *slab, enum tr_class class)
     ck_spinlock_lock(&depot->lock);
     if (!depot->loose && depot->magazines) {
         depot->loose = depot->magazines;
+        depot->loose_count = TR_MAGAZINE;
         TR_UNPOISON(depot->loose, sizeof *depot->loose);
         ck_pr_store_ptr(&depot->magazines, depot->loose->magazine);
     }
@@ -140,6 +141,7 @@ static void *foreign_alloc(struct tr_slab *slab, enum tr_class class)
     if (block) {
         TR_UNPOISON(block, sizeof *block);
         depot->loose = block->next;
+        depot->loose_count--;
     }
     ck_spinlock_unlock(&depot->lock);
     if (block)
@@ -159,12 +161,19 @@ static void poison(struct tr_block *block, enum tr_class class)
         TR_POISON(block, class_size[class]);
 }
 
+/* A magazine full of them is for everybody: else what workers take and such threads give back never comes round. */
 static void foreign_free(struct tr_slab *slab, enum tr_class class, struct tr_block *block)
 {
     struct tr_depot *depot = &slab->depots[class];
     ck_spinlock_lock(&depot->lock);
     block->next = depot->loose;
     depot->loose = block;
+    if (++depot->loose_count == TR_MAGAZINE) {
+        block->magazine = depot->magazines;
+        ck_pr_store_ptr(&depot->magazines, block);
+        depot->loose = NULL;
+        depot->loose_count = 0;
+    }
     poison(block, class);
     ck_spinlock_unlock(&depot->lock);
 }

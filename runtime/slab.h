@@ -67,7 +67,8 @@ struct tr_slab_cache {
 struct tr_depot {
     ck_spinlock_t lock;
     struct tr_block *magazines; /* full ones */
-    struct tr_block *loose;     /* blocks given back one by one by threads without a cache */
+    struct tr_block *loose;     /* blocks given back one by one by threads without a cache, less than a magazine */
+    unsigned loose_count;
 } TR_ALIGNED_LINE;
 
 struct tr_chunk_header {

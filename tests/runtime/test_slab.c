@@ -79,6 +79,32 @@ Test(slab, blocks_freed_in_one_cache_are_used_by_the_other)
     tr_slab_fini(&slab);
 }
 
+/* As with names: a worker binds a tie, a thread outside cuts it. */
+Test(slab, blocks_freed_without_a_cache_are_used_by_those_who_have_one)
+{
+    enum { ROUNDS = 200, COUNT = 5 * TR_MAGAZINE + 1 };
+    struct tr_slab slab;
+    static struct tr_slab_cache cache;
+    static void *blocks[COUNT];
+    memset(&cache, 0, sizeof cache);
+    tr_slab_init(&slab);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COUNT; i++)
+            cr_assert_not_null(blocks[i] = tr_slab_alloc(&slab, &cache, TR_CLASS_256));
+        assert_apart(blocks, COUNT, 256);
+        for (unsigned i = 0; i < COUNT; i++)
+            tr_slab_free(&slab, NULL, TR_CLASS_256, blocks[i]);
+    }
+    for (unsigned i = 0; i < COUNT; i++) /* and the other way round */
+        cr_assert_not_null(blocks[i] = tr_slab_alloc(&slab, NULL, TR_CLASS_256));
+    assert_apart(blocks, COUNT, 256);
+    unsigned chunks = 0;
+    for (struct tr_chunk_header *chunk = slab.chunks; chunk; chunk = chunk->next)
+        chunks++;
+    cr_assert_leq(chunks, 3, "%u chunks of 64 KiB for 80 KiB of blocks", chunks);
+    tr_slab_fini(&slab);
+}
+
 Test(slab, foreign_threads_take_what_workers_gave_back)
 {
     struct tr_slab slab;
