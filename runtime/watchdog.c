@@ -29,11 +29,21 @@
 
 /* --- when --------------------------------------------------------------------------------------------------------- */
 
-static void set_timer(const struct tr_watchdog *dog, uint64_t ns)
+static void settime(const struct tr_watchdog *dog, uint64_t ns)
 {
     struct itimerspec when = {.it_value = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)}};
     int status = timerfd_settime(dog->timer_fd, 0, &when, NULL);
     TR_ASSERT(status == 0);
+}
+
+/* Setting a timer takes back that it has rung, and so perhaps the word that the watch ends, which comes by it. Whoever
+ * sets it looks for that word afterwards, and gives it again. */
+static void set_timer(const struct tr_watchdog *dog, uint64_t ns)
+{
+    settime(dog, ns);
+    ck_pr_fence_memory();
+    if (TR_UNLIKELY(ck_pr_load_32(&dog->ending)))
+        settime(dog, 1);
 }
 
 static uint64_t period_ns(const struct tr_watchdog *dog, bool stuck)

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "runtime/fault_support.h"
+#include "runtime/instance.h"
 #include "tests/support/sanitizer.h"
 #include "world.h"
 
@@ -497,4 +498,21 @@ Test(watchdog, a_timer_on_a_stuck_worker_comes_late)
     end(rt);
     fprintf(stderr, "watchdog: a timer of 5 ms on a worker stuck for %.0f ms came after %.0f ms\n",
             seconds_of(said[0].fields) * 1e3, (double)word(AT) / 1e6);
+}
+
+/* A worker that gets up sets the timer. If that comes behind the word to end, which comes by the same timer, the join
+ * must not last until it rings. */
+Test(watchdog, a_worker_that_gets_up_late_does_not_delay_the_end)
+{
+    troupe_addr addr;
+    world_begin(2);
+    troupe_runtime *rt = start_it(&stuck, watching(TROUPE_SEC(4 * 3600), 0), &addr);
+    struct tr_watchdog *dog = &rt->watchdog;
+    ck_pr_store_32(&dog->ending, 1);
+    ck_pr_fence_store();
+    ck_pr_store_32(&dog->resting, 1); /* so that the next one up sets the timer */
+    tr_watchdog_wake(dog);
+    pthread_join(dog->thread, NULL);
+    dog->running = false;
+    end(rt);
 }
