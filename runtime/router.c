@@ -68,10 +68,13 @@ static uint64_t load_of(const struct troupe_runtime *rt, troupe_addr addr)
     return cell && ck_pr_load_ptr(&cell->head) != TR_HEAD_IDLE;
 }
 
+/* Either may be NO_PLACE: routees end meanwhile. */
 static uint64_t lighter(const struct routees *routees, uint64_t a, uint64_t b)
 {
     if (a == NO_PLACE || a == b)
         return b;
+    if (b == NO_PLACE)
+        return a;
     return load_of(routees->rt, routee_at(routees, b)) < load_of(routees->rt, routee_at(routees, a)) ? b : a;
 }
 
