@@ -18,9 +18,10 @@ struct work {
     const struct tr_key *key;
     troupe_addr actor;
     unsigned kind;
-    struct tr_name *name; /* reserved, or dropped: for the slab */
-    struct tr_tie *tie;   /* reserved; NULL once it is bound */
-    struct tr_tie *cut;   /* by us: its monitor's cancel is still to be sent */
+    struct tr_name *name;    /* reserved, or dropped: for the slab */
+    struct tr_name *dropped; /* while `name` was not needed */
+    struct tr_tie *tie;      /* reserved; NULL once it is bound */
+    struct tr_tie *cut;      /* by us: its monitor's cancel is still to be sent */
     struct tr_cell *wake;
     unsigned class; /* of the member list that is needed */
 };
@@ -80,6 +81,8 @@ static void finish(struct work *work)
     }
     if (work->name)
         tr_slab_free(&work->rt->slab, cache_of(work->ctx), TR_CLASS_NAME, work->name);
+    if (work->dropped)
+        tr_slab_free(&work->rt->slab, cache_of(work->ctx), TR_CLASS_NAME, work->dropped);
 }
 
 /* --- under the lock --- */
@@ -147,6 +150,14 @@ static int bind_new(struct work *work, struct tr_name *name)
     return 0;
 }
 
+/* The bind has failed. What was put into the table for it is the next try's; what was there before, and is empty since
+ * its holder's end was found, is not. */
+static void drop_empty(struct work *work, struct tr_name *name)
+{
+    struct tr_name **where = work->name ? &work->dropped : &work->name;
+    *where = tr_names_drop(work->shard, name);
+}
+
 static int bind_locked(struct work *work)
 {
     struct tr_name *name = tr_names_find(work->shard, work->key);
@@ -158,7 +169,7 @@ static int bind_locked(struct work *work)
     if (!bound(name, work->actor)) {
         int status = bind_new(work, name);
         if (status != 0 && name->live == 0)
-            work->name = tr_names_drop(work->shard, name);
+            drop_empty(work, name);
         return status;
     }
     if (name->space != TR_SPACE_REGISTRY)
