@@ -101,6 +101,8 @@ int troupe_runtime_group_tell(troupe_runtime *rt, const char *group, unsigned ki
                               troupe_fanout *out)
 {
     struct tr_saying saying = {.rt = rt, .kind = kind, .payload = payload, .size = size};
+    if (out)
+        *out = (troupe_fanout){0};
     if (!tr_gate_enter(&rt->gate))
         return -ESHUTDOWN;
     int status = say_to_all(&saying, TR_SPACE_GROUP, group, out);
@@ -157,6 +159,8 @@ int troupe_runtime_unsubscribe(troupe_runtime *rt, const char *topic, troupe_add
 int troupe_runtime_publish(troupe_runtime *rt, const char *topic, const void *payload, size_t size, troupe_fanout *out)
 {
     struct tr_saying saying = {.rt = rt, .payload = payload, .size = size};
+    if (out)
+        *out = (troupe_fanout){0};
     if (!tr_gate_enter(&rt->gate))
         return -ESHUTDOWN;
     int status = say_to_all(&saying, TR_SPACE_TOPIC, topic, out);

@@ -631,3 +631,38 @@ Test(registry, a_name_is_never_missed_while_others_change)
     cr_expect_eq(play((struct scene){.begin = look_through_storm}, 2), 0);
     cr_expect_str_eq(world.trace, "");
 }
+
+static const troupe_behavior nobody_named = {.name = "unnamed"};
+
+/* With a reference in hand all verbs may be called, whatever has become of the runtime (runtime.h). */
+Test(registry, verbs_from_outside_are_refused_once_all_actors_have_ended)
+{
+    troupe_runtime *rt;
+    troupe_addr addr, found[1];
+    troupe_fanout out = {.told = 1};
+    world_begin(2);
+    troupe_options options = world_options();
+    cr_assert_eq(troupe_runtime_start(&rt, &nobody_named, NULL, &options, &addr), 0);
+    troupe_router router = troupe_router_over_group(TROUPE_ROUTE_RANDOM, "g");
+    troupe_runtime_retain(rt);
+    cr_assert_eq(troupe_runtime_group_join(rt, "g", addr), 0);
+    cr_assert_eq(troupe_runtime_group_members(rt, "g", found, 1), 1);
+    for (unsigned joined = 0; joined < 2; joined++) {
+        cr_assert_eq(joined ? troupe_runtime_join(rt) : troupe_runtime_stop(rt, TROUPE_FOREVER), 0);
+        cr_assert_eq(troupe_runtime_register(rt, "a", addr), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_unregister(rt, "a", addr), -ESHUTDOWN);
+        cr_assert(troupe_addr_is_nobody(troupe_runtime_lookup(rt, "a")));
+        cr_assert_eq(troupe_runtime_tell_name(rt, "a", 0, NULL, 0), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_group_join(rt, "g", addr), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_group_leave(rt, "g", addr), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_group_tell(rt, "g", 0, NULL, 0, &out), -ESHUTDOWN);
+        cr_assert_eq(out.told, 0);
+        cr_assert_eq(troupe_runtime_group_members(rt, "g", found, 1), 0);
+        cr_assert_eq(troupe_runtime_subscribe(rt, "t", addr, 0), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_unsubscribe(rt, "t", addr), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_publish(rt, "t", NULL, 0, NULL), -ESHUTDOWN);
+        cr_assert_eq(troupe_runtime_router_tell(rt, &router, 0, 0, NULL, 0), -ESHUTDOWN);
+        cr_assert(troupe_addr_is_nobody(troupe_runtime_router_pick(rt, &router, 0)));
+    }
+    troupe_runtime_release(rt);
+}
