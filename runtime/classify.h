@@ -21,7 +21,7 @@ enum tr_origin {
 
 struct tr_classify {
     struct tr_unwind at;   /* in: the machine at the fault, and the stack's bounds */
-    uintptr_t boundary;    /* in: the frame address of the function that called setjmp */
+    uintptr_t boundary;    /* in: the frame address of the function that TR_LAND marked */
     uintptr_t address;     /* in: si_addr */
     bool address_known;    /* in: the CPU told it */
     uintptr_t landing_sp;  /* out: the stack pointer in that function */

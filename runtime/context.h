@@ -63,7 +63,7 @@ struct troupe_ctx {
     uint64_t owned;  /* how many resources were ever owned by way of this context: see holdings.h */
     uint64_t now_ns; /* the clock when it was last read: by the loop, or by an activation that lasts */
     tr_jump jump;
-    void *boundary; /* the frame of guard() in actor.c, to which jump leads; NULL: there is none yet */
+    void *boundary; /* the frame of tr_actor_turn, to which jump leads; NULL: there is none yet */
     struct tr_fault fault;
     struct tr_fault_site fault_site;
     struct tr_panic panic;
