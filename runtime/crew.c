@@ -17,6 +17,7 @@
 #include "io/loop.h"
 #include "sched/base/assert.h"
 #include "sched/base/count.h"
+#include "sched/base/signals.h"
 
 void tr_job_free(troupe_job *job)
 {
@@ -156,17 +157,6 @@ static void *run(void *arg)
 
 /* --- making threads ----------------------------------------------------------------------------------------------- */
 
-/* As workers have it: the program's handlers of its own signals run on its own threads. */
-static void block_signals(sigset_t *before)
-{
-    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++)
-        sigdelset(&blocked, synchronous[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, before);
-}
-
 /* Under the lock. NULL: as many as there may be, or out of memory. */
 static struct tr_crew_thread *free_place(struct tr_crew *crew)
 {
@@ -195,7 +185,7 @@ static void add_thread(struct tr_crew *crew)
     sigset_t before;
     if (!place)
         return;
-    block_signals(&before);
+    tr_signals_block(&before);
     if (pthread_create(&thread, NULL, run, place) == 0) {
         char name[16];
         snprintf(name, sizeof name, "%.7s/b%u", crew->name, place->number);

@@ -322,23 +322,12 @@ static void remove_handlers(void)
     }
 }
 
-/* The first walk finds pages and symbols that are not there yet; it should not be in a handler. */
-static __attribute__((noinline)) void warm_up(void)
-{
-    struct tr_unwind u = {.called = true, .low = (uintptr_t)__builtin_frame_address(0)};
-    u.high = u.low + 2 * sizeof(uintptr_t);
-    u.reg[TR_REG_BP] = u.reg[TR_REG_SP] = u.low;
-    u.reg[TR_REG_PC] = (uintptr_t)__builtin_return_address(0);
-    u.valid = 1u << TR_REG_BP | 1u << TR_REG_SP | 1u << TR_REG_PC;
-    (void)tr_unwind_step(&u);
-}
-
 void tr_fault_install(struct tr_log *log)
 {
     pthread_mutex_lock(&faults.lock);
     if (faults.installed++ == 0) {
         faults.impossible = tr_classify_prepare();
-        warm_up();
+        tr_unwind_warm_up();
         install_handlers();
     }
     if (faults.impossible)

@@ -105,17 +105,6 @@ static bool may_be_used(int signal)
     return (signal > 0 && signal < 32) || (signal >= SIGRTMIN && signal <= SIGRTMAX);
 }
 
-/* The first walk finds pages and symbols that are not there yet; it should not be in a handler. */
-static __attribute__((noinline)) void warm_up(void)
-{
-    struct tr_unwind u = {.called = true, .low = (uintptr_t)__builtin_frame_address(0)};
-    u.high = u.low + 2 * sizeof(uintptr_t);
-    u.reg[TR_REG_BP] = u.reg[TR_REG_SP] = u.low;
-    u.reg[TR_REG_PC] = (uintptr_t)__builtin_return_address(0);
-    u.valid = 1u << TR_REG_BP | 1u << TR_REG_SP | 1u << TR_REG_PC;
-    (void)tr_unwind_step(&u);
-}
-
 int tr_stackshot_install(int signal)
 {
     if (!may_be_used(signal))
@@ -125,7 +114,7 @@ int tr_stackshot_install(int signal)
     sigfillset(&action.sa_mask);
     pthread_mutex_lock(&shots.lock);
     if (shots.of[signal].installed++ == 0 && !shots.of[signal].in_chain) {
-        warm_up();
+        tr_unwind_warm_up();
         sigaction(signal, NULL, &shots.of[signal].previous);
         sigaction(signal, &action, NULL);
         shots.of[signal].in_chain = true;

@@ -653,4 +653,14 @@ bool tr_unwind_step(struct tr_unwind *u)
     return apply(u, &row);
 }
 
+__attribute__((noinline)) void tr_unwind_warm_up(void)
+{
+    struct tr_unwind u = {.called = true, .low = (uintptr_t)__builtin_frame_address(0)};
+    u.high = u.low + 2 * sizeof(uintptr_t);
+    u.reg[TR_REG_BP] = u.reg[TR_REG_SP] = u.low;
+    u.reg[TR_REG_PC] = (uintptr_t)__builtin_return_address(0);
+    u.valid = 1u << TR_REG_BP | 1u << TR_REG_SP | 1u << TR_REG_PC;
+    (void)tr_unwind_step(&u);
+}
+
 #endif

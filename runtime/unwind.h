@@ -36,6 +36,9 @@ struct tr_unwind {
 
 /* Goes to the caller. False: no or unusable unwind information, or a stack that does not fit it; u is then half-way. */
 bool tr_unwind_step(struct tr_unwind *u);
+/* Makes one step from its caller: the first walk finds pages and symbols that are not there yet, and should not be in a
+ * handler. */
+void tr_unwind_warm_up(void);
 
 /* Reads a word of the stack; false: it is outside. */
 bool tr_unwind_read(const struct tr_unwind *u, uintptr_t at, uintptr_t *out);

@@ -12,6 +12,7 @@
 #include <ck_pr.h>
 
 #include "sched/base/assert.h"
+#include "sched/base/signals.h"
 #include "sched/cpus.h"
 #include "sched/pool_state.h"
 
@@ -117,18 +118,6 @@ static void *worker_main(void *arg)
 
 /* --- start and stop ----------------------------------------------------------------------------------------------- */
 
-/* All signals but those that a thread brings upon itself; workers must not run the handlers of the program's
- * signals. */
-static void block_signals(sigset_t *old)
-{
-    static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    sigset_t blocked;
-    sigfillset(&blocked);
-    for (size_t i = 0; i < sizeof synchronous / sizeof synchronous[0]; i++)
-        sigdelset(&blocked, synchronous[i]);
-    pthread_sigmask(SIG_SETMASK, &blocked, old);
-}
-
 static int create_thread(struct tr_worker *worker, pthread_attr_t *attr, const cpu_set_t *pin_to)
 {
     int error = 0;
@@ -146,7 +135,7 @@ static unsigned create_threads(struct tr_pool *pool, int *error)
     cpu_set_t allowed;
     unsigned created = 0;
     *error = pool->options.pin ? tr_cpus_allowed(&allowed) : 0;
-    block_signals(&old);
+    tr_signals_block(&old);
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setguardsize(&attr, STACK_GUARD_SIZE);
