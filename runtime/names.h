@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of names: registered actors, who waits for a name, groups, topics. One per runtime. Owns the records of the
  * names and the memory of their member lists; any thread may look and change.
- * It does not know what a name is for (registry.c, membership.c, topic.c), nor how an actor's end takes its names with
+ * It does not know what a name is for (registry.c, membership.c), nor how an actor's end takes its names with
  * it (tie.h). */
 #ifndef TR_RUNTIME_NAMES_H
 #define TR_RUNTIME_NAMES_H
