@@ -64,7 +64,7 @@ static const troupe_behavior alarm_bell = {
     INSTRUMENT,
     .handlers = {[READING] = {.name = "reading", .fn = on_reading_alarm, .size = sizeof(int)}}};
 
-/* --- the station ---------------------------------------------------------------------------------------------------- */
+/* --- the station -------------------------------------------------------------------------------------------------- */
 
 static const int readings[] = {21, 35, -300, 19};
 enum { READINGS = sizeof readings / sizeof *readings };

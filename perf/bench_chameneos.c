@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 100 chameneos and the mall in which they meet in pairs; each takes the complement of both colours home and comes again.
- * When all meetings are used up the mall says so to each that comes, which then tells how often it has met somebody. */
+/* 100 chameneos and the mall in which they meet in pairs; each takes the complement of both colours home and comes
+ * again. When all meetings are used up the mall says so to each that comes, which then tells how often it has met
+ * somebody. */
 #include "perf/support/bench.h"
 
 enum { ENTER, TIRED };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One producer sends numbers to one counter as fast as it can, then asks it for their sum. The clock runs from the first
- * send to the answer. */
+/* One producer sends numbers to one counter as fast as it can, then asks it for their sum. The clock runs from the
+ * first send to the answer. */
 #include "perf/support/bench.h"
 
 enum { ADD, SUM };
 enum { PRODUCE };
 
-/* Numbers sent by one message of the producer: it gives way often enough that a counter on the same worker finds them in
- * the cache, and that it can be stopped. */
+/* Numbers sent by one message of the producer: it gives way often enough that a counter on the same worker finds them
+ * in the cache, and that it can be stopped. */
 #define PORTION 512u
 
 struct count {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An escalation, there and back.
- *   escalate          a child crashes beyond its window: two restarts are allowed, the third crash escalates. Its parent
- *                     crashes too, restarts and makes a child anew, which is asked for an answer. The clock runs from the
- *                     first of the three messages that crash it to that answer.
- *   escalate_verdict  a child that may not restart by itself crashes, its parent's child_escalated answers RESTART_CHILD,
- *                     and the child's next incarnation handles the message that waited behind. */
+ *   escalate          a child crashes beyond its window: two restarts are allowed, the third crash escalates. Its
+ *                     parent crashes too, restarts and makes a child anew, which is asked for an answer. The clock runs
+ *                     from the first of the three messages that crash it to that answer.
+ *   escalate_verdict  a child that may not restart by itself crashes, its parent's child_escalated answers
+ *                     RESTART_CHILD, and the child's next incarnation handles the message that waited behind. */
 #include <stdlib.h>
 
 #include "perf/support/bench.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An actor with a long backlog is killed: how many messages it handles after that. The backlog gathers while it is
- * suspended; then it works, says so after a while, and is killed while it goes on working, if there is a worker for it. */
+ * suspended; then it works, says so after a while, and is killed while it goes on working, if there is a worker for
+ * it. */
 #include <ck_pr.h>
 
 #include "perf/support/bench.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an idle actor keeps in memory: the growth of resident memory from before the first is made until each of them has
- * handled a message, shared among them. */
+/* What an idle actor keeps in memory: the growth of resident memory from before the first is made until each of them
+ * has handled a message, shared among them. */
 #include "perf/support/crowd.h"
 
 struct growth {

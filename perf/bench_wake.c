@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A message from a thread outside to an actor whose worker sleeps, on an idle machine: from just before the send to the
  * handler. Beside it the floor: a thread that sleeps in a futex, from just before the store and the wake to its return.
- * Measured in turns, one of each, so that both meet the same machine. A pause before each lets everything fall asleep. */
+ * Measured in turns, one of each, so that both meet the same machine. A pause before each lets everything fall
+ * asleep. */
 #include <ck_pr.h>
 #include <linux/futex.h>
 #include <pthread.h>

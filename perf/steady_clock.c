@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A clock for ./dev count, preloaded into the counted program: each reading is 50 ns after the one before. Under valgrind
- * time runs as the machine has time for it, and what looks at the clock (sched/pace.h: how often to sample) would execute
- * other instructions in each run. Here an activation seems to last about as long as it does at full speed.
+/* A clock for ./dev count, preloaded into the counted program: each reading is 50 ns after the one before. Under
+ * valgrind time runs as the machine has time for it, and what looks at the clock (sched/pace.h: how often to sample)
+ * would execute other instructions in each run. Here an activation seems to last about as long as it does at full
+ * speed.
  * It is no part of troupe_bench; whoever waits for a time to come waits long. */
 #include <ck_pr.h>
 #include <stdint.h>

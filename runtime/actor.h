@@ -11,8 +11,8 @@
 struct tr_worker;
 struct tr_runnable;
 
-/* What a pool's options call `run`; arg is the runtime. runnable: a cell's, or the runtime's own, taken by worker, whose
- * thread calls. */
+/* What a pool's options call `run`; arg is the runtime. runnable: a cell's, or the runtime's own, taken by worker,
+ * whose thread calls. */
 void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runnable);
 /* What they call `turn`: the boundary of panics, in which all of the turn's activations run. */
 void tr_actor_turn(void *arg, struct tr_worker *worker);

@@ -41,8 +41,8 @@ struct tr_incarnation;
  * ctx->fresh: what was armed since the home last looked at the clock, with the delay in due_ns. It comes into the wheel
  * when the activation ends, or with FRESH_MAX of them: so they share a look at the clock, and what is cancelled before
  * costs none. The home's own, as list and wheel are: a cancel from elsewhere does not mind.
- * ctx->fired: what the wheel has fired and is about to be sent, a batch. Empty but inside of a poll or wait, in which no
- * actor runs and nothing is reaped.
+ * ctx->fired: what the wheel has fired and is about to be sent, a batch. Empty but inside of a poll or wait, in which
+ * no actor runs and nothing is reaped.
  * Nobody is woken for either stack: until the home polls, its timers may ring, and find that they are not wanted.
  * Checked by: tests/runtime/test_timer.c, tests/runtime/test_delay.c (ThreadSanitizer). */
 struct tr_delay_account {

@@ -28,7 +28,8 @@ struct tr_token_hook;
  *                        end (bury), whether it is still awaited or not
  *   the thread           it returned and is unwanted; or it landed on a lane that was closed
  * A job that is OVER when the actor gives it up is on its way, and cannot be called back: `orphan` makes its dispatch
- * free it and no more. So a signal may come to the next incarnation, or to the slot's next actor, and does nothing there.
+ * free it and no more. So a signal may come to the next incarnation, or to the slot's next actor, and does nothing
+ * there.
  * Edges: the lock, between actor and thread; the push of the signal (release) and its dispatch (acquire), for what the
  * function wrote; that of the slot's reuse, for `orphan`. `cancelled` is written under the lock and read without, as a
  * hint: it publishes nothing.

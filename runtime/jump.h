@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way from a panic to the boundary of its activation: TR_LAND marks the boundary and returns 0, then, once TR_JUMP was
- * called by a function that the marking one called, returns again, 1. Nothing is unwound, and the signal mask is not
- * touched. tr_jump is an array type; it is for one thread.
+/* The way from a panic to the boundary of its activation: TR_LAND marks the boundary and returns 0, then, once TR_JUMP
+ * was called by a function that the marking one called, returns again, 1. Nothing is unwound, and the signal mask is
+ * not touched. tr_jump is an array type; it is for one thread.
  * Where the compiler can do it inline that costs a fifth of _setjmp; the sanitizers only understand the latter. */
 #ifndef TR_RUNTIME_JUMP_H
 #define TR_RUNTIME_JUMP_H

@@ -52,8 +52,8 @@ static inline uint16_t tr_msg_kind(unsigned kind)
 troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size);
 void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg);
 
-/* A message with a small payload in a block of the smallest class. What only asks and replies use (ask, ask_generation) is not
- * initialised. */
+/* A message with a small payload in a block of the smallest class. What only asks and replies use (ask, ask_generation)
+ * is not initialised. */
 static inline troupe_msg *tr_msg_init_small(void *block, size_t size, unsigned kind)
 {
     troupe_msg *msg = block;

@@ -62,8 +62,8 @@ static void await(struct tr_incarnation *inc, troupe_job *job)
     tr_list_insert_between(&job->mine, after, after->next);
 }
 
-/* Makes sure that the alarm, one for all jobs of the incarnation, rings no later than at deadline_ns. One that rings too
- * early is harmless. False: out of memory. */
+/* Makes sure that the alarm, one for all jobs of the incarnation, rings no later than at deadline_ns. One that rings
+ * too early is harmless. False: out of memory. */
 static bool alarm_by(troupe_ctx *ctx, struct tr_incarnation *inc, uint64_t deadline_ns)
 {
     if (deadline_ns == TROUPE_FOREVER || (inc->job_alarm && inc->job_alarm_due_ns <= deadline_ns))
@@ -224,8 +224,8 @@ void tr_offload_landed(troupe_job *job)
 
 /* --- time-outs and ends ------------------------------------------------------------------------------------------- */
 
-/* The alarm has rung: again for the next job. One that is late already is the next signal, since each may call user code
- * that panics. No memory is needed. */
+/* The alarm has rung: again for the next job. One that is late already is the next signal, since each may call user
+ * code that panics. No memory is needed. */
 static void rearm(troupe_ctx *ctx, struct tr_incarnation *inc)
 {
     struct tr_alarm *alarm = inc->job_alarm;

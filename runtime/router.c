@@ -101,7 +101,8 @@ static uint64_t spread(uint64_t bits)
     return tr_rng_next(&rng);
 }
 
-/* Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998: each routee's weight for this key. */
+/* Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998: each routee's weight for this
+ * key. */
 static uint64_t heaviest(const struct routees *routees, uint64_t key)
 {
     uint64_t best = NO_PLACE, best_weight = 0, spread_key = spread(key);

@@ -29,8 +29,8 @@ int tr_stackshot_install(int signal);
 void tr_stackshot_uninstall(int signal);
 /* On the thread in question, after an install: makes it receive the signal. */
 void tr_stackshot_attach(struct tr_stackshot *shot, int signal);
-/* Takes a shot: return addresses, innermost first, in shot->frames. Waits at most wait_ns. Returns how many; 0: it could
- * not be had. The thread must be there. */
+/* Takes a shot: return addresses, innermost first, in shot->frames. Waits at most wait_ns. Returns how many; 0: it
+ * could not be had. The thread must be there. */
 unsigned tr_stackshot_take(struct tr_stackshot *shot, uint64_t wait_ns);
 
 #endif

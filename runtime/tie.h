@@ -6,13 +6,15 @@
  * A tie has a monitor of the actor (watch.h), which is in the actor's list of watchers and tells the tie of the end. So
  * an actor that has no names pays nothing for this, and an end costs a step per name of that actor. A restart is no
  * end.
- *   BINDING  all memory is reserved; then, under the shard's lock: the monitor is pushed to the actor's control lane, and
- *            the name is told. The order matters twice: a push that is refused (the actor has ended) leaves the name as
- *            it was; and the cancel signal of who cuts the tie, under the lock and so later, never overtakes the add.
+ *   BINDING  all memory is reserved; then, under the shard's lock: the monitor is pushed to the actor's control lane,
+ *            and the name is told. The order matters twice: a push that is refused (the actor has ended) leaves the
+ *            name as it was; and the cancel signal of who cuts the tie, under the lock and so later, never overtakes
+ *            the add.
  *   THE END  T of the monitor, then tr_tie_ended: takes the tie off its name, under the lock, and frees it. An end that
  *            comes while the tie is being bound waits for the lock, and finds it bound.
  *   CUTTING  under the lock: the tie is taken off its name (tie->name NULL), then C of the monitor. If C succeeds the
- *            tie is the cutter's to free. If not, T came first: tr_tie_ended is on its way, finds no name, and frees it.
+ *            tie is the cutter's to free. If not, T came first: tr_tie_ended is on its way, finds no name, and frees
+ *            it.
  * Between the end of an actor (its slot's generation moves on, its mailbox is refused) and tr_tie_ended, which comes
  * behind its burial, the name still has it. So readers compare generations (tr_tie_lives): nobody finds a dead actor,
  * and a name whose holder is dead is free.

@@ -4,18 +4,19 @@
  * get up (tr_watchdog_asleep, _awake), which costs nothing per message. It ends nobody: see troupe_kill.
  *
  * WHAT IS LOOKED AT. Of each worker a print: its tick, how far its budget is used, the cell, the name of the handler.
- * One that stays the same from look to look is one call of one handler. Those are plain words of the worker's, read while
- * it writes them, each valid by itself; ThreadSanitizer is told not to look (as in survivors.c).
+ * One that stays the same from look to look is one call of one handler. Those are plain words of the worker's, read
+ * while it writes them, each valid by itself; ThreadSanitizer is told not to look (as in survivors.c).
  *
  * WHEN. Every quarter of the limit while a worker is awake, more often while one is stuck, never while all sleep: the
- * thread waits on a timer fd, which has no time set then, and a worker that gets up sets it. That costs the first one up
- * after a rest a system call and wakes nobody.
+ * thread waits on a timer fd, which has no time set then, and a worker that gets up sets it. That costs the first one
+ * up after a rest a system call and wakes nobody.
  *   watched->asleep   the worker: 1 before it waits, 0 after it has
  *   resting           0 -> 1 by the watchdog, when it has seen all asleep; it then looks again before it believes it
  *                     1 -> 0 by compare and swap: by a worker that gets up, which sets the timer; or by the watchdog,
  *                     whose second look found one awake, and goes on
- * No worker is overlooked: the worker writes asleep, then reads resting; the watchdog writes resting, then reads asleep,
- * both with a full fence between. So a worker that got up is seen by the second look, or it sees that the watchdog rests.
+ * No worker is overlooked: the worker writes asleep, then reads resting; the watchdog writes resting, then reads
+ * asleep, both with a full fence between. So a worker that got up is seen by the second look, or it sees that the
+ * watchdog rests.
  * Checked by: tests/runtime/test_watchdog.c. */
 #ifndef TR_RUNTIME_WATCHDOG_H
 #define TR_RUNTIME_WATCHDOG_H

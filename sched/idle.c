@@ -29,9 +29,9 @@
  *   that leaves must do: it looks again, and claims if now somebody sleeps and nobody searches.
  *   So searching is 0 only if no worker searches and no claim is underway, and a count never falls below 0.
  * Tokens: each C2 that took a bit is followed by exactly one token: hooks->wake, then tokens + 1 (sched/worker.c). The
- *   sleeper learns in R1 that it was claimed, and counts it. Wakes are sticky and a woken worker looks at everything, so
- *   a token that arrives late costs one empty turn and can never be missed: it comes after C2, and C2 after the S2 that
- *   it answers. Before a worker detaches it waits until tokens equal claims; thereafter nobody calls its wake.
+ *   sleeper learns in R1 that it was claimed, and counts it. Wakes are sticky and a woken worker looks at everything,
+ *   so a token that arrives late costs one empty turn and can never be missed: it comes after C2, and C2 after the S2
+ *   that it answers. Before a worker detaches it waits until tokens equal claims; thereafter nobody calls its wake.
  * No wake-up is lost, for work in the common queue and for the stop flag. Their writer pushes, passes a full fence and
  *   then looks at both words; the parker does S, passes a full fence and then looks at them. That is Dekker's, on each
  *   word by itself, so it does not matter in which order the writer reads the two:
@@ -39,23 +39,23 @@
  *     counts: a writer that sees a searcher does nothing; that searcher's next step in counts comes later. It leaves by
  *     E, after which it looks again if it was the last, or by S1, after which it always looks again, or was a claimant
  *     (C3). If it was not the last, one of those that it leaves behind is, and its step comes later still.
- * Work in a run queue is pushed WITHOUT a fence (it costs four times the push): the owner's look at the words may be too
- *   early and miss an S. It then looks again after its next activations; and should one of those take long, a guard,
- *   asleep with a time-out while anybody is awake, finds what waits behind it. Thus the rule for a local push: if there
- *   are sleepers, no searcher and no guard, wake one, whatever the amount of work; it will search and then stand guard.
- *   The push may also rely on a searcher or a guard that then gets work of its own, and be stuck in it. So whoever leaves
- *   searching (E) or sleep (R) with work to run looks at the words again (tr_idle_unguarded): if nobody searches or
- *   guards, some sleep, and another worker is awake, it wakes one. Alone awake it need not: its own pushes follow the
- *   rule above. Of several who leave at once, the one whose step comes last in counts sees what all have left. Whoever
- *   falls asleep after its look at sleepers sees in S2 that not all sleep, and guards; if in S3 there are guards enough,
- *   these leave later, and will see its bit. That is what S3 is for: in S1 it may have counted on a guard that has gone
- *   since.
+ * Work in a run queue is pushed WITHOUT a fence (it costs four times the push): the owner's look at the words may be
+ *   too early and miss an S. It then looks again after its next activations; and should one of those take long, a
+ *   guard, asleep with a time-out while anybody is awake, finds what waits behind it. Thus the rule for a local push:
+ *   if there are sleepers, no searcher and no guard, wake one, whatever the amount of work; it will search and then
+ *   stand guard. The push may also rely on a searcher or a guard that then gets work of its own, and be stuck in it. So
+ *   whoever leaves searching (E) or sleep (R) with work to run looks at the words again (tr_idle_unguarded): if nobody
+ *   searches or guards, some sleep, and another worker is awake, it wakes one. Alone awake it need not: its own pushes
+ *   follow the rule above. Of several who leave at once, the one whose step comes last in counts sees what all have
+ *   left. Whoever falls asleep after its look at sleepers sees in S2 that not all sleep, and guards; if in S3 there are
+ *   guards enough, these leave later, and will see its bit. That is what S3 is for: in S1 it may have counted on a
+ *   guard that has gone since.
  * No guard is needed while all sleep: then all run queues are empty (S asserts it) and only a wake or a completion
  *   changes that. Whether all sleep is what S2 itself saw, so the last one to lie down sees all bits. One that gets up
  *   does R1 first: it is later in sleepers than that S2, so its later looks see both the sleeper's bit and, by the edge
- *   S2 -> R1, that its S1 left no searcher behind. This is why S leaves counts BEFORE it turns its bit on: the other way
- *   round, one that got up in between could rely on the searcher that S1 is about to withdraw, with nobody on guard.
- *   Should S1 wrongly think that others are awake, there is one guard too many, until its next turn.
+ *   S2 -> R1, that its S1 left no searcher behind. This is why S leaves counts BEFORE it turns its bit on: the other
+ *   way round, one that got up in between could rely on the searcher that S1 is about to withdraw, with nobody on
+ *   guard. Should S1 wrongly think that others are awake, there is one guard too many, until its next turn.
  *   A spare that joins (J, a full fence) while another one lies down (S2, a full fence, members): either S2's sleeper
  *   sees the member and guards, or the spare's later looks see the sleeper.
  * Checked by: an exhaustive exploration of these steps (docs/decisions/021-two-idle-words.md), tests/sched/test_idle.c,

@@ -77,8 +77,8 @@ void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);
 /* A spare is a worker, attached and with I/O of its own from the start, that takes no work until it is called: for the
  * time that another one is stuck in an activation. Idle it makes no wake-ups. */
 /* Calls one spare in: from now on it searches, steals and is woken as any worker. False: none is left, or the pool is
- * stopping. Does not allocate, costs a wake. Any thread, after tr_pool_start has returned, that keeps the pool from being
- * destroyed. */
+ * stopping. Does not allocate, costs a wake. Any thread, after tr_pool_start has returned, that keeps the pool from
+ * being destroyed. */
 bool tr_pool_spare_start(struct tr_pool *pool);
 /* Sends the one called in last out again, once for each start that was true: after its current activation it hands what
  * waits in its queues to the others and sits out. What was begun in its own I/O still completes there: it passes what

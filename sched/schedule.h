@@ -9,8 +9,8 @@
 /* The rest of it: r displaced another runnable, or a sleeper may be needed. Returns 0, for its caller's caller. */
 int tr_worker_scheduled(struct tr_worker *worker, struct tr_runnable *displaced);
 
-/* A runnable that only fills the LIFO slot is no backlog: its owner runs it next. So nobody is woken for it while somebody
- * searches or stands guard (counts is not 0), or nobody sleeps: see seek_help. */
+/* A runnable that only fills the LIFO slot is no backlog: its owner runs it next. So nobody is woken for it while
+ * somebody searches or stands guard (counts is not 0), or nobody sleeps: see seek_help. */
 static inline int tr_schedule_here(const struct tr_pool *pool, struct tr_worker *worker, struct tr_runnable *r)
 {
     struct tr_runnable *displaced = tr_runq_swap_lifo(&worker->runq, r);

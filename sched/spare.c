@@ -15,13 +15,13 @@
  *   Q  any    under lock: stop 0 -> 1, then wakes all spares                                      tr_spares_stop
  *   T  spare  before each turn loads called: in, or out                                           tr_spare_loop
  *   D  spare  takes the lock and lets it go, before it detaches
- * It is a level, not an edge: a spare that is called, sent out and called again before it looked just goes on. Wakes are
- *   sticky, so one that comes before the wait ends it, and T after it sees what was stored before it.
+ * It is a level, not an edge: a spare that is called, sent out and called again before it looked just goes on. Wakes
+ *   are sticky, so one that comes before the wait ends it, and T after it sees what was stored before it.
  * Nobody wakes a spare that has detached: a spare leaves only when it sees stop, which is set under the lock (Q); who
  *   wakes it holds the lock and saw that stop was 0, or is Q; and D waits for both.
- * A spare that sits out is no member of the idle protocol (sched/idle.c): nobody claims it, nobody waits for it, it runs
- *   nothing. It sleeps in its own wait, and what its completions make runnable it hands to the common queue as a foreign
- *   thread does: push, full fence, look for a sleeper. So no work waits for it, and none is kept by it.
+ * A spare that sits out is no member of the idle protocol (sched/idle.c): nobody claims it, nobody waits for it, it
+ *   runs nothing. It sleeps in its own wait, and what its completions make runnable it hands to the common queue as a
+ *   foreign thread does: push, full fence, look for a sleeper. So no work waits for it, and none is kept by it.
  * Leaving, it ends its search as any searcher does, and hands over its queue.
  * Checked by: tests/sched/test_spare.c, tests/stress/stress_sched.c. */
 

@@ -197,8 +197,8 @@ static void poll(struct tr_worker *worker)
 }
 
 /* How many ticks the common queue can wait. Its share of the ticks is that of its runnables among all that wait, as far
- * as this worker's part goes: else, after an overflow, those that were moved there would wait far longer than those that
- * stayed. */
+ * as this worker's part goes: else, after an overflow, those that were moved there would wait far longer than those
+ * that stayed. */
 static unsigned ticks_until_outside(const struct tr_worker *worker)
 {
     const struct tr_pool *pool = worker->pool;

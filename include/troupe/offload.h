@@ -19,15 +19,16 @@ typedef struct troupe_job troupe_job;
 /* The work. Runs once, at most, on a thread troupe/b0, troupe/b1, ... with all signals blocked but those that a thread
  * brings upon itself.
  *   work  the job's copy, which it may change (results go there); with size 0 the pointer that troupe_offload was given
- * It may block, take locks, call the verbs for threads outside of the runtime (troupe_runtime_tell, troupe_token_cancel,
- * ...; troupe_job_runtime says which runtime), but not wait there for the runtime's end, which waits for the job. It has
- * no troupe_ctx and must not use one, nor an actor's state or memory, which may be gone before it is: an actor that
- * ends does not wait for its jobs. It must not panic: a panic in it, like any outside of a callback, ends the process,
- * and so does a hardware fault. It must return. What it returns is handed to done. */
+ * It may block, take locks, call the verbs for threads outside of the runtime (troupe_runtime_tell,
+ * troupe_token_cancel, ...; troupe_job_runtime says which runtime), but not wait there for the runtime's end, which
+ * waits for the job. It has no troupe_ctx and must not use one, nor an actor's state or memory, which may be gone
+ * before it is: an actor that ends does not wait for its jobs. It must not panic: a panic in it, like any outside of a
+ * callback, ends the process, and so does a hardware fault. It must return. What it returns is handed to done. */
 typedef int troupe_job_fn(troupe_job *job, void *work);
 
-/* True once nobody waits for the job's result any more: its time is up, its token is cancelled, or its incarnation ends.
- * Then it should return soon; what it returns is not looked at. A look costs a few loads: poll it between pieces. */
+/* True once nobody waits for the job's result any more: its time is up, its token is cancelled, or its incarnation
+ * ends. Then it should return soon; what it returns is not looked at. A look costs a few loads: poll it between
+ * pieces. */
 TROUPE_API bool troupe_job_cancelled(const troupe_job *job);
 /* Sleeps until that, at most timeout_ns: true as above. For jobs that have to pause or to try again. */
 TROUPE_API bool troupe_job_wait(troupe_job *job, uint64_t timeout_ns);
@@ -61,9 +62,9 @@ typedef struct troupe_offload_options {
 } troupe_offload_options;
 
 /* troupe_offload - have fn(work) run elsewhere, and done called here with what it returned.
- *   work, size  size bytes are copied before the call returns, aligned to 16, and the copy is the job's and then done's.
- *               size 0: the pointer itself (may be NULL); what it points to must outlive the job, which may outlive
- *               this incarnation
+ *   work, size  size bytes are copied before the call returns, aligned to 16, and the copy is the job's and then
+ *               done's. size 0: the pointer itself (may be NULL); what it points to must outlive the job, which may
+ *               outlive this incarnation
  *   options     NULL: defaults
  *   done        required; called exactly once and never inside of this call, unless this incarnation ends before
  *   arg         handed to done; the runtime never looks at it

@@ -45,7 +45,8 @@ typedef struct troupe_registered {
 /* troupe_await_name - have a message of kind, with a troupe_registered as payload and that actor as sender, sent to the
  * running actor as soon as somebody has this name; at once if somebody has. Once: await again to hear of the next. It
  * survives a restart, ends with the actor, and a second one for the same name replaces the first, so that `started` may
- * ask in each incarnation. Memory for the message is reserved now. By the time it is handled the name may be free again.
+ * ask in each incarnation. Memory for the message is reserved now. By the time it is handled the name may be free
+ * again.
  * Returns 0, -EINVAL, -ENAMETOOLONG or -ENOMEM. */
 TROUPE_API int troupe_await_name(troupe_ctx *ctx, const char *name, unsigned kind);
 

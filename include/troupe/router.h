@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Routers: a rule by which each message goes to one of many actors, or to all.
  * A router is a value of its user's: in an actor's state, on a stack. It owns nothing and needs no end. One thread at a
- * time may use one; two users have two, over the same actors. Sending through it allocates the message and nothing else.
+ * time may use one; two users have two, over the same actors. Sending through it allocates the message and nothing
+ * else.
  * It is no actor: it has no address, no mailbox, and adds no hop. */
 #ifndef TROUPE_ROUTER_H
 #define TROUPE_ROUTER_H
@@ -19,10 +20,10 @@ typedef enum troupe_route {
     /* The one with the least to do: of up to 8 all are looked at, of more two that are drawn at random ("the power of
      * two choices", Mitzenmacher 2001). */
     TROUPE_ROUTE_LEAST_LOADED,
-    /* Messages of one key go to the same actor, while it lives and is a routee. Of n actors one more, or one less, moves
-     * about one key in n and no other ("highest random weight", Thaler and Ravishankar 1998). An actor's weight hangs on
-     * its address, so it stays the same over restarts and is another in the next run. Costs a step per routee: about a
-     * nanosecond, so some hundreds of routees are fine. */
+    /* Messages of one key go to the same actor, while it lives and is a routee. Of n actors one more, or one less,
+     * moves about one key in n and no other ("highest random weight", Thaler and Ravishankar 1998). An actor's weight
+     * hangs on its address, so it stays the same over restarts and is another in the next run. Costs a step per routee:
+     * about a nanosecond, so some hundreds of routees are fine. */
     TROUPE_ROUTE_KEY,
     TROUPE_ROUTE_ALL
 } troupe_route;

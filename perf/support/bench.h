@@ -66,8 +66,8 @@ static inline uint64_t tr_bench_clock(void)
     return tr_bench_read(CLOCK_MONOTONIC);
 }
 
-/* The clock, at the first and the last moment of what a case measures. Functions of their own, because ./dev count tells
- * callgrind by their names what to count: between the two, and on one worker that is busy all the while. */
+/* The clock, at the first and the last moment of what a case measures. Functions of their own, because ./dev count
+ * tells callgrind by their names what to count: between the two, and on one worker that is busy all the while. */
 uint64_t tr_bench_begin(void);
 uint64_t tr_bench_end(void);
 

@@ -11,9 +11,9 @@
 
 extern const troupe_behavior tr_crasher_root, tr_crasher;
 
-/* The median of `crashes` latencies of each of `actors` (at most TR_CRASHERS_MAX) actors that crash at once, ns: from the clock's
- * reading just before troupe_panic to its reading in the handler of the message that waited behind. False: not all were
- * measured, and it was said. */
+/* The median of `crashes` latencies of each of `actors` (at most TR_CRASHERS_MAX) actors that crash at once, ns: from
+ * the clock's reading just before troupe_panic to its reading in the handler of the message that waited behind. False:
+ * not all were measured, and it was said. */
 bool tr_crasher_latency(unsigned workers, unsigned actors, size_t crashes, const troupe_supervision *supervision,
                         double *median_ns);
 

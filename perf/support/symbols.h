@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which function is which actor's: for ./dev profile, which knows the frames of a sample by their addresses only.
- * A line per function: its offset in the program's file in hex, as `perf script` prints addresses, and BEHAVIOR.HANDLER. A function of several behaviors gets
- * one line with all of them: FIRST|SECOND.HANDLER. */
+ * A line per function: its offset in the program's file in hex, as `perf script` prints addresses, and
+ * BEHAVIOR.HANDLER. A function of several behaviors gets one line with all of them: FIRST|SECOND.HANDLER. */
 #ifndef TR_PERF_SUPPORT_SYMBOLS_H
 #define TR_PERF_SUPPORT_SYMBOLS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The other side of the race gate: correct programs on CK's ring (one and many consumers), stack and spinlock, which the
- * sanitizer must leave in peace. It reports them when the ck_pr.h shim beside the tests is not the one in use. */
+ * The other side of the race gate: correct programs on CK's ring (one and many consumers), stack and spinlock, which
+ * the sanitizer must leave in peace. It reports them when the ck_pr.h shim beside the tests is not the one in use. */
 #include <ck_pr.h>
 #include <ck_ring.h>
 #include <ck_spinlock.h>

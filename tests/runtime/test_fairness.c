@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Nobody starves: a third beside a busy pair, timers and I/O beside a full run queue, local work beside a flood from
  * outside and the other way round, messages beside a flood of control. On the real runtime, with 1 worker where a bound
- * is counted in messages, and with 2 and 64 where the kernel may stop one of them for long: there it must just arrive. */
+ * is counted in messages, and with 2 and 64 where the kernel may stop one of them for long: there it must just
+ * arrive. */
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -24,7 +25,7 @@ static void note_worst(unsigned word, uint64_t value)
         ;
 }
 
-/* --- a busy pair and a third ---------------------------------------------------------------------------------------- */
+/* --- a busy pair and a third -------------------------------------------------------------------------------------- */
 
 enum { SERVICES = 200 };
 
@@ -86,7 +87,7 @@ Test(fairness, a_busy_pair_on_two_workers_does_not_starve_a_third)
     busy_pair(2);
 }
 
-/* --- a full run queue ------------------------------------------------------------------------------------------------- */
+/* --- a full run queue --------------------------------------------------------------------------------------------- */
 
 enum { CROWD = 1000 };
 
@@ -109,8 +110,8 @@ static void spawn_crowd(troupe_ctx *ctx, unsigned count)
         troupe_tell(ctx, troupe_spawn(ctx, &ticker, NULL, NULL), TICK, NULL, 0);
 }
 
-/* The processor time that a worker with a full run queue may use before it sees what is due: a grain of the timer wheel,
- * 61 activations, and one round of the crowd, together some 3 ms. */
+/* The processor time that a worker with a full run queue may use before it sees what is due: a grain of the timer
+ * wheel, 61 activations, and one round of the crowd, together some 3 ms. */
 #define LATE_NS (TROUPE_MS(20) * (SANITIZED ? 20 : 1))
 
 static int run_by_single_messages(const troupe_behavior *root)
@@ -232,7 +233,7 @@ Test(fairness, full_run_queues_on_two_workers_do_not_starve_io)
     full_queue_and_io(2);
 }
 
-/* --- a crowd that does not fit the run queue -------------------------------------------------------------------------- */
+/* --- a crowd that does not fit the run queue ---------------------------------------------------------------------- */
 
 enum { LEAST = SERVED, MOST = WORST, TURNS = 400 };
 
@@ -280,7 +281,7 @@ Test(fairness, nobody_of_a_crowd_beyond_the_run_queue_is_left_behind)
     cr_assert_leq(word(MOST), TURNS * 2);
 }
 
-/* --- foreign threads -------------------------------------------------------------------------------------------------- */
+/* --- foreign threads ---------------------------------------------------------------------------------------------- */
 
 enum { GUESTS = 200, FOREIGN_GOAL = 5000, LOCAL_GOAL = 50000, UNDERWAY_MAX = 1000 };
 
@@ -349,7 +350,7 @@ Test(fairness, a_flood_from_outside_and_endless_local_work_share_two_workers)
     foreign_flood(2);
 }
 
-/* --- control ---------------------------------------------------------------------------------------------------------- */
+/* --- control ------------------------------------------------------------------------------------------------------ */
 
 enum { CHILDREN = 500 };
 

@@ -19,7 +19,7 @@ static bool members_are(troupe_ctx *ctx, const char *group, const troupe_addr *e
     return true;
 }
 
-/* --- membership ---------------------------------------------------------------------------------------------------- */
+/* --- membership --------------------------------------------------------------------------------------------------- */
 
 static void orders(troupe_ctx *ctx)
 {
@@ -137,7 +137,7 @@ Test(members, are_read_once_although_the_list_changes_between_reads)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- telling ------------------------------------------------------------------------------------------------------- */
+/* --- telling ------------------------------------------------------------------------------------------------------ */
 
 static void all_heard(troupe_ctx *ctx)
 {
@@ -204,7 +204,7 @@ Test(members, may_be_joined_and_told_from_outside)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------------------- */
+/* --- ends --------------------------------------------------------------------------------------------------------- */
 
 enum { ENDING = 2000 / SCALE };
 
@@ -313,7 +313,7 @@ Test(members, come_and_go_without_a_trace)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- readers and writers -------------------------------------------------------------------------------------------- */
+/* --- readers and writers ------------------------------------------------------------------------------------------ */
 
 /* At each moment the anchors are members, the first one at the head; others come and go, and the list is rebuilt. */
 static uint64_t storm_over;
@@ -361,7 +361,7 @@ Test(members, are_never_missed_while_others_come_and_go)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- without memory -------------------------------------------------------------------------------------------------- */
+/* --- without memory ----------------------------------------------------------------------------------------------- */
 
 #if !SANITIZED
 static uint64_t dry;

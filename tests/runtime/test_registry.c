@@ -117,7 +117,7 @@ static void expect(bool holds, const char *what)
         say("WRONG:%s", what);
 }
 
-/* --- names --------------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static void *look_from_outside(void *arg)
 {
@@ -204,7 +204,7 @@ Test(registry, names_are_compared_to_the_last_byte)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------------------- */
+/* --- ends --------------------------------------------------------------------------------------------------------- */
 
 static void name_and_watch(troupe_ctx *ctx, const troupe_behavior *behavior)
 {
@@ -372,7 +372,7 @@ Test(registry, a_message_to_a_name_that_nobody_has_is_a_dead_letter)
     cr_expect_eq(world.last_dead.kind, NOTE);
 }
 
-/* --- waiting for a name -------------------------------------------------------------------------------------------- */
+/* --- waiting for a name ------------------------------------------------------------------------------------------- */
 
 static void awaits(troupe_ctx *ctx)
 {
@@ -440,7 +440,7 @@ Test(registry, waiting_survives_a_restart_and_ends_with_the_actor)
     cr_expect_str_eq(world.trace, "await:0 note2 await:0 crashed here:later here:later");
 }
 
-/* --- many, and little memory ---------------------------------------------------------------------------------------- */
+/* --- many, and little memory -------------------------------------------------------------------------------------- */
 
 enum { MANY = 50000 / SCALE };
 
@@ -542,7 +542,7 @@ Test(registry, each_runtime_has_its_own_names)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- readers and writers -------------------------------------------------------------------------------------------- */
+/* --- readers and writers ------------------------------------------------------------------------------------------ */
 
 static void looks_while_locked(troupe_ctx *ctx)
 {

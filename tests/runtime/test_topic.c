@@ -12,7 +12,7 @@ static troupe_fanout published(troupe_ctx *ctx, const char *topic, const void *p
     return out;
 }
 
-/* --- subscriptions -------------------------------------------------------------------------------------------------- */
+/* --- subscriptions ------------------------------------------------------------------------------------------------ */
 
 static void kinds_heard(troupe_ctx *ctx)
 {
@@ -49,7 +49,7 @@ Test(topic, is_heard_by_each_subscriber_under_its_kind)
     cr_expect_eq(dead_total(), 0);
 }
 
-/* --- payloads ------------------------------------------------------------------------------------------------------- */
+/* --- payloads ----------------------------------------------------------------------------------------------------- */
 
 enum { LARGE = 1 << 20 };
 static uint64_t large_seen;
@@ -86,7 +86,7 @@ Test(topic, carries_a_large_payload_to_all)
     cr_expect_str_eq(world.trace, "");
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------------------- */
+/* --- ends --------------------------------------------------------------------------------------------------------- */
 
 static void one_is_left(troupe_ctx *ctx)
 {
@@ -112,7 +112,7 @@ Test(topic, subscriptions_stay_over_a_restart_and_go_with_the_end)
     cr_expect_eq(world.dead[TROUPE_DEAD_NO_ACTOR] + world.dead[TROUPE_DEAD_STOPPED], 0);
 }
 
-/* --- nobody waits ---------------------------------------------------------------------------------------------------- */
+/* --- nobody waits ------------------------------------------------------------------------------------------------- */
 
 enum { NUMBERS = 1000 };
 
@@ -152,7 +152,7 @@ Test(topic, a_slow_subscriber_holds_up_nobody)
     cr_expect_eq(dead_total(), 0);
 }
 
-/* --- from outside --------------------------------------------------------------------------------------------------- */
+/* --- from outside ------------------------------------------------------------------------------------------------- */
 
 static void *publisher(void *arg)
 {

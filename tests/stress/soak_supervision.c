@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Soak of supervision: nodes below supervisors of every strategy crash, fail to start, stop, are stopped, killed,
- * suspended and linked, escalate, and are restarted, replaced or spawned again, by seeded dice, while they tell, ask, keep,
- * set timers, watch each other and own things. At the end everything is accounted for:
+ * suspended and linked, escalate, and are restarted, replaced or spawned again, by seeded dice, while they tell, ask,
+ * keep, set timers, watch each other and own things. At the end everything is accounted for:
  *   messages   sent = handled + dead letters, by reason
  *   asks       made = answered + forgotten with their incarnation; one reply each, handled or a dead letter
  *   monitors   a registrar that never ends watches every actor there ever was, and is told of each exactly once; nodes
@@ -10,7 +10,8 @@
  *   progress   the nodes of each supervisor still move when all is done
  *   memory     resident memory at the end is what it was after a fifth of the way
  * It is not a stress of the scheduler: stress_actors has more workers than cores and less to say.
- * Arguments: [deeds [seed]]; TROUPE_DRILL=full: 10,000,000 deeds. Prints one line. Exit status 0, or 1 with a reason. */
+ * Arguments: [deeds [seed]]; TROUPE_DRILL=full: 10,000,000 deeds. Prints one line. Exit status 0, or 1 with a
+ * reason. */
 #include <troupe/troupe.h>
 
 #include <dirent.h>

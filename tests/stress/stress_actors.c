@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stress of the whole runtime with far more workers than cores: actors that tell, ask, set timers, keep, crash, stop and are
- * spawned again in reused slots, driven by seeded dice. Every message that was sent must have been handled or be a dead
- * letter; every ask of an incarnation that lived on must have been answered exactly once; a watchdog fails when it hangs.
+/* Stress of the whole runtime with far more workers than cores: actors that tell, ask, set timers, keep, crash, stop
+ * and are spawned again in reused slots, driven by seeded dice. Every message that was sent must have been handled or
+ * be a dead letter; every ask of an incarnation that lived on must have been answered exactly once; a watchdog fails
+ * when it hangs.
  * Arguments: [seed [rounds]]. Exit status 0, or 1 with a reason. */
 #include <troupe/troupe.h>
 
@@ -41,7 +42,7 @@ static void count(uint64_t *counter)
     ck_pr_inc_64(counter);
 }
 
-/* --- a node ------------------------------------------------------------------------------------------------------------- */
+/* --- a node ------------------------------------------------------------------------------------------------------- */
 
 struct node {
     struct tr_rng rng;
@@ -183,7 +184,7 @@ static const troupe_behavior node = {.name = "node",
                                                   [ASK] = {.name = "ask", .fn = on_ask, .size = sizeof(struct note)},
                                                   [TIMED] = {.name = "timed", .fn = on_timed}}};
 
-/* --- the root: keeps NODES nodes alive, gives each its steps, and ends when all is calm ------------------------------------ */
+/* --- the root: keeps NODES nodes alive, gives each its steps, and ends when all is calm --------------------------- */
 
 struct root {
     unsigned steps, alive;
@@ -279,7 +280,7 @@ static const troupe_behavior root_behavior = {.name = "root",
                                               .child_escalated = root_child_escalated,
                                               .handlers = {[TIMED] = {.name = "step", .fn = root_step}}};
 
-/* --- counting ------------------------------------------------------------------------------------------------------------- */
+/* --- counting ----------------------------------------------------------------------------------------------------- */
 
 static void dead_letter(void *arg, const troupe_dead_letter *letter)
 {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stress of families with far more workers than cores: seeded random trees whose supervisors have every strategy, window and
- * auto_shutdown, and whose members have every policy, back-off and shutdown time, crash, stop, kill and suspend each other,
- * spawn, run long, panic in their callbacks and give any verdict. At the end all must have ended, in time; each message must
- * have been handled or be a dead letter, exactly once; and on the way declared children may start only in their order. A
- * child writes into its parent's state, so that a child that outlives its parent's incarnation is a use after free.
+/* Stress of families with far more workers than cores: seeded random trees whose supervisors have every strategy,
+ * window and auto_shutdown, and whose members have every policy, back-off and shutdown time, crash, stop, kill and
+ * suspend each other, spawn, run long, panic in their callbacks and give any verdict. At the end all must have ended,
+ * in time; each message must have been handled or be a dead letter, exactly once; and on the way declared children may
+ * start only in their order. A child writes into its parent's state, so that a child that outlives its parent's
+ * incarnation is a use after free.
  * Arguments: [seed [rounds]]. Exit status 0, or 1 with a reason. */
 #include <troupe/troupe.h>
 
@@ -46,7 +47,7 @@ static _Noreturn void fail(const char *what)
     _exit(1);
 }
 
-/* --- who is what -------------------------------------------------------------------------------------------------------- */
+/* --- who is what -------------------------------------------------------------------------------------------------- */
 
 /* What a declared child does to its parent's state: which places are up, and which were at any time. */
 struct board {
@@ -89,7 +90,7 @@ static uint64_t population(void)
     return ck_pr_load_64(&totals.begun) - ck_pr_load_64(&totals.released);
 }
 
-/* --- a node's life ------------------------------------------------------------------------------------------------------ */
+/* --- a node's life ------------------------------------------------------------------------------------------------ */
 
 static void maybe_panic(troupe_ctx *ctx, struct tr_rng *rng, unsigned one_in)
 {
@@ -107,8 +108,8 @@ static void release(void *arg)
     count(&totals.released);
 }
 
-/* The first start of a declared child comes before that of any behind it; with a strategy for groups a restart finds those
- * behind it down. A replacement has the place of another one that had started. */
+/* The first start of a declared child comes before that of any behind it; with a strategy for groups a restart finds
+ * those behind it down. A replacement has the place of another one that had started. */
 static void take_place(troupe_ctx *ctx, const struct node_args *args)
 {
     struct board *board = args->board;
@@ -191,7 +192,7 @@ static void node_replaced(troupe_ctx *ctx, void *self, troupe_addr old, troupe_a
     maybe_panic(ctx, &((struct node *)self)->rng, 30);
 }
 
-/* --- what it does ------------------------------------------------------------------------------------------------------- */
+/* --- what it does ------------------------------------------------------------------------------------------------- */
 
 static void tell(troupe_ctx *ctx, troupe_addr to, unsigned kind)
 {
@@ -283,7 +284,7 @@ static void on_poison(troupe_ctx *ctx, void *self, const troupe_msg *msg)
     maybe_panic(ctx, &((struct node *)self)->rng, 2);
 }
 
-/* --- the tables --------------------------------------------------------------------------------------------------------- */
+/* --- the tables --------------------------------------------------------------------------------------------------- */
 
 static void make_child(troupe_ctx *ctx, void *self, unsigned number, void *args, unsigned first)
 {
@@ -381,7 +382,7 @@ static void make_behaviors(void)
         }
 }
 
-/* --- the root ----------------------------------------------------------------------------------------------------------- */
+/* --- the root ----------------------------------------------------------------------------------------------------- */
 
 struct root {
     struct tr_rng rng;
@@ -460,7 +461,7 @@ static const troupe_behavior root_behavior = {.name = "root",
                                               .child_replaced = root_replaced,
                                               .handlers = {[TICK] = {.name = "tick", .fn = on_tick}}};
 
-/* --- a round ------------------------------------------------------------------------------------------------------------ */
+/* --- a round ------------------------------------------------------------------------------------------------------ */
 
 static void note_dead(void *arg, const troupe_dead_letter *letter)
 {

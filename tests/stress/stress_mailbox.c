@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stress of one mailbox at a time, without the scheduler: senders, signallers and owners who take turns, with the slot
- * closed and opened again under them. An owner is whichever thread was told to wake the cell: the test asserts that there
- * is never a second one, that every message and signal comes out exactly once or was refused, that messages of one sender
- * keep their order, and (watchdog) that no wake-up is lost.
+ * closed and opened again under them. An owner is whichever thread was told to wake the cell: the test asserts that
+ * there is never a second one, that every message and signal comes out exactly once or was refused, that messages of
+ * one sender keep their order, and (watchdog) that no wake-up is lost.
  * Arguments: [seed [rounds]]. Exit status 0, or aborts with a reason. */
 #include <pthread.h>
 #include <sched.h>
@@ -57,7 +57,7 @@ static void schedule(struct slot *slot)
         fail("a cell was scheduled twice");
 }
 
-/* --- senders -------------------------------------------------------------------------------------------------------------- */
+/* --- senders ------------------------------------------------------------------------------------------------------ */
 
 struct sender {
     unsigned index;
@@ -137,7 +137,7 @@ static void *run_sender(void *arg)
     return NULL;
 }
 
-/* --- owners --------------------------------------------------------------------------------------------------------------- */
+/* --- owners ------------------------------------------------------------------------------------------------------- */
 
 static void receive(struct slot *slot, troupe_msg *msg)
 {
@@ -259,7 +259,7 @@ static void *run_owner(void *arg)
     return NULL;
 }
 
-/* --- one round ------------------------------------------------------------------------------------------------------------ */
+/* --- one round ---------------------------------------------------------------------------------------------------- */
 
 static void set_up(uint64_t seed)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stress of names, with far more workers than cores: nodes that register, join, subscribe, take it back, crash, stop and
- * are killed, by seeded dice, and are spawned again in reused slots; threads and nodes that look up, publish, tell
+/* Stress of names, with far more workers than cores: nodes that register, join, subscribe, take it back, crash, stop
+ * and are killed, by seeded dice, and are spawned again in reused slots; threads and nodes that look up, publish, tell
  * groups and route meanwhile. A name is one actor's at a time; whoever is found was alive; a member is told once per
  * telling; each message that a verb says it sent is handled or becomes a dead letter; when all nodes have ended no name
  * is left (tr_names_fini asserts that) and the member lists have not grown with the steps.
@@ -52,7 +52,7 @@ static void fail(const char *what)
     abort();
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------------------------------- */
 
 struct node {
     struct tr_rng rng;
@@ -195,7 +195,7 @@ static const troupe_behavior node_behavior = {
                  [HERE] = {.name = "here", .fn = on_here, .size = sizeof(troupe_registered)}},
 };
 
-/* --- the root: a new node for each that ends -------------------------------------------------------------------------- */
+/* --- the root: a new node for each that ends ---------------------------------------------------------------------- */
 
 /* Member lists of all groups and topics, those in use and those to be used again. */
 static unsigned lists(troupe_ctx *ctx)
@@ -247,7 +247,7 @@ static void node_ended(troupe_ctx *ctx, void *self, troupe_addr child, troupe_re
 static const troupe_behavior root_behavior = {
     .name = "root", .started = root_started, .child_stopped = node_ended, .handlers = {{0}}};
 
-/* --- threads ---------------------------------------------------------------------------------------------------------- */
+/* --- threads ------------------------------------------------------------------------------------------------------ */
 
 static void *outsider(void *arg)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Stress of schedule, steal, overflow, park, spares and stop with 1 worker and with far more than cores: each runnable carries a budget
- * of runs and moves through random ways (LIFO slot, run queue, common queue, completions) until the budget is spent.
- * Counts prove that each run happened exactly once; a watchdog fails when nothing moves, which is a lost wake-up.
+/* Stress of schedule, steal, overflow, park, spares and stop with 1 worker and with far more than cores: each runnable
+ * carries a budget of runs and moves through random ways (LIFO slot, run queue, common queue, completions) until the
+ * budget is spent. Counts prove that each run happened exactly once; a watchdog fails when nothing moves, which is a
+ * lost wake-up.
  * Arguments: [seed [rounds]]. Exit status 0, or 1 with a reason. It is not a benchmark. */
 #include <pthread.h>
 #include <stdio.h>

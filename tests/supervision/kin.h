@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the tests of families share: actors that write each callback into the trace and do what a plan or a message says, and
- * verbs by which the test's own thread moves them and waits for what they write.
- *   the tree   R, the root, is nobody's test: it spawns the top that is given to kin_begin and gives orders as a stranger
- *   the trace  "+A" started ("+A2": its second incarnation), "A)" a blocked `started` goes on, "!A" crashed, "-A" stopped,
- *              "~A:sibling" restarted with that cause, "A:7" a note, "P.gone(A,normal)" child_stopped, "P.asked(A)"
- *              child_escalated, "P.new(A)" child_replaced
+/* What the tests of families share: actors that write each callback into the trace and do what a plan or a message
+ * says, and verbs by which the test's own thread moves them and waits for what they write.
+ *   the tree   R, the root, is nobody's test: it spawns the top that is given to kin_begin and gives orders as a
+ *   stranger the trace  "+A" started ("+A2": its second incarnation), "A)" a blocked `started` goes on, "!A" crashed,
+ *              "-A" stopped, "~A:sibling" restarted with that cause, "A:7" a note, "P.gone(A,normal)" child_stopped,
+ *              "P.asked(A)" child_escalated, "P.new(A)" child_replaced
  * The tables belong to the running test; actors touch them by atomic access or under the world's lock.
  * It knows nothing of what is right: the tests compare traces. It is not the runtime's harness, which is world.h. */
 #ifndef TR_TESTS_SUPERVISION_KIN_H
@@ -70,7 +70,7 @@ static struct {
 } kin_seen[512];
 static unsigned kin_seen_count;
 
-/* --- actors ------------------------------------------------------------------------------------------------------------- */
+/* --- actors ------------------------------------------------------------------------------------------------------- */
 
 static UNUSED const struct kin *kin_of(troupe_ctx *ctx)
 {
@@ -310,7 +310,7 @@ static UNUSED const troupe_behavior kin_root = {
     .handlers = {
         [ORDER] = ON(kin_obey, sizeof(struct kin_order)), [SPAWN] = ON(kin_spawn_one, sizeof(struct kin_spawn))}};
 
-/* --- the test's thread -------------------------------------------------------------------------------------------------- */
+/* --- the test's thread -------------------------------------------------------------------------------------------- */
 
 /* A fresh world; plans may be made after it. */
 static UNUSED void kin_prepare(unsigned workers)

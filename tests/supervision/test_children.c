@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Declared children: the order in which they start and stop, their arguments, what their parent sees of them, and whatever may
- * come between while they are being started. */
+/* Declared children: the order in which they start and stop, their arguments, what their parent sees of them, and
+ * whatever may come between while they are being started. */
 #include "kin.h"
 
 #include <limits.h>
 
 enum { WORKERS = 4 };
 
-/* --- order -------------------------------------------------------------------------------------------------------------- */
+/* --- order -------------------------------------------------------------------------------------------------------- */
 
 static const troupe_child of_a[] = {
     {.behavior = &kin_member, .args = KIN(X)}, {.behavior = &kin_member, .args = KIN(Y)}, {0}};
@@ -95,7 +95,7 @@ Test(order, of_a_stop_is_dynamic_ones_then_each_declared_one_by_itself)
     }
 }
 
-/* --- arguments ---------------------------------------------------------------------------------------------------------- */
+/* --- arguments ---------------------------------------------------------------------------------------------------- */
 
 struct tally {
     unsigned made;
@@ -233,7 +233,7 @@ Test(staffing, does_not_begin_for_a_parent_that_was_told_to_stop_in_started)
     }
 }
 
-/* --- how many ----------------------------------------------------------------------------------------------------------- */
+/* --- how many ----------------------------------------------------------------------------------------------------- */
 
 static unsigned count_from_state(troupe_ctx *ctx, void *self)
 {
@@ -301,7 +301,7 @@ Test(count, a_panic_in_it_is_the_parents_and_a_stop_starts_no_more)
     }
 }
 
-/* --- together, and held ------------------------------------------------------------------------------------------------- */
+/* --- together, and held ------------------------------------------------------------------------------------------- */
 
 static const troupe_child jointly[] = {
     {.behavior = &kin_member, .args = KIN(A)},
@@ -438,7 +438,7 @@ Test(held, a_child_that_crashes_meanwhile_is_waited_for_still)
     ASSERT_TRACE("+P +A ~A:panic +A2 +B +C +D -D -C -B -A -P");
 }
 
-/* --- what the parent sees ----------------------------------------------------------------------------------------------- */
+/* --- what the parent sees ----------------------------------------------------------------------------------------- */
 
 /* "A.B" for a parent whose places are A, empty, B. */
 static void say_places(troupe_ctx *ctx)
@@ -475,7 +475,8 @@ Test(place, names_the_children_in_every_phase)
     }
 }
 
-/* While they start: those that have been spawned are there. Asked when a child of the parent's `started` ends meanwhile. */
+/* While they start: those that have been spawned are there. Asked when a child of the parent's `started` ends
+ * meanwhile. */
 static void spawn_x(troupe_ctx *ctx)
 {
     struct kin_spawn spawn = {&kin_member, NULL, *KIN(X)};
@@ -519,7 +520,7 @@ Test(hold, of_the_parents_messages_lasts_until_all_have_started)
     }
 }
 
-/* --- a child that does not get up at once ------------------------------------------------------------------------------- */
+/* --- a child that does not get up at once ------------------------------------------------------------------------- */
 
 Test(staffing, goes_on_when_a_child_that_crashes_in_started_is_up_at_last)
 {
@@ -636,7 +637,7 @@ Test(staffing, waits_for_a_replacement_too)
     kin_end();
 }
 
-/* --- something comes between -------------------------------------------------------------------------------------------- */
+/* --- something comes between -------------------------------------------------------------------------------------- */
 
 /* X, dynamic, which writes its end only. */
 STARTED(begin_unseen)
@@ -747,7 +748,7 @@ Test(staffing, of_a_tree_ends_in_order_when_it_is_interrupted_below)
     }
 }
 
-/* --- no room ------------------------------------------------------------------------------------------------------------ */
+/* --- no room ------------------------------------------------------------------------------------------------------ */
 
 enum { ACTORS_MAX = 10, TOO_MANY = 2000 };
 

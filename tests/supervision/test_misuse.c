@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What a user may do wrong with the verbs, and what it says then: a crash of the actor or a status that names the cause, never
- * a broken invariant of the library's, never a hang. */
+/* What a user may do wrong with the verbs, and what it says then: a crash of the actor or a status that names the
+ * cause, never a broken invariant of the library's, never a hang. */
 #include "tests/runtime/world.h"
 
 #include <sys/wait.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The restart policy as pure functions: decisions over all combinations, defaults, back-off, faults; and the health that
- * starts a back-off afresh, in a running actor. */
+/* The restart policy as pure functions: decisions over all combinations, defaults, back-off, faults; and the health
+ * that starts a back-off afresh, in a running actor. */
 #include "kin.h"
 
 #include <limits.h>
@@ -10,10 +10,10 @@
 #include "runtime/policy.h"
 #include "sched/base/rng.h"
 
-/* --- decisions ---------------------------------------------------------------------------------------------------------- */
+/* --- decisions ---------------------------------------------------------------------------------------------------- */
 
-/* What each combination must come to, by rows of crashed, regroup, window_allows, parent_is_asked; `delay` says whether there is
- * a back-off. Written from supervision.h: T is the answer for a temporary actor, O for the two others. */
+/* What each combination must come to, by rows of crashed, regroup, window_allows, parent_is_asked; `delay` says whether
+ * there is a back-off. Written from supervision.h: T is the answer for a temporary actor, O for the two others. */
 enum { NOW, LATER, ASKED, EXCEEDED, REFUSED };
 
 static const enum tr_event events[] = {
@@ -88,7 +88,7 @@ Test(policy, answers_only_what_the_state_machine_can_do)
     }
 }
 
-/* --- defaults ----------------------------------------------------------------------------------------------------------- */
+/* --- defaults ----------------------------------------------------------------------------------------------------- */
 
 static const troupe_child one_child[] = {{.behavior = &kin_member, .args = KIN(A)}, {0}};
 static const troupe_behavior with_children = {.name = "p", .children = {.declared = one_child}};
@@ -115,7 +115,7 @@ Test(policy, fills_in_the_defaults)
     cr_assert(tr_policy_parent_is_asked(&strategy));
 }
 
-/* --- back-off ----------------------------------------------------------------------------------------------------------- */
+/* --- back-off ----------------------------------------------------------------------------------------------------- */
 
 static uint64_t exact(uint64_t initial, uint64_t max, double factor, unsigned n)
 {
@@ -209,7 +209,7 @@ Test(backoff, is_healthy_after_the_time_given_or_else_the_cap)
     cr_assert_eq(tr_backoff_healthy_ns(&(troupe_backoff){0}), TROUPE_SEC(30));
 }
 
-/* --- health, in a running actor ----------------------------------------------------------------------------------------- */
+/* --- health, in a running actor ----------------------------------------------------------------------------------- */
 
 static uint64_t clock_ns(void)
 {
@@ -262,7 +262,7 @@ Test(backoff, begins_anew_after_a_healthy_incarnation)
     }
 }
 
-/* --- faults ------------------------------------------------------------------------------------------------------------- */
+/* --- faults ------------------------------------------------------------------------------------------------------- */
 
 Test(policy, finds_what_is_wrong_with_a_supervision)
 {

@@ -6,7 +6,7 @@
 #include "runtime/cell.h"
 #include "runtime/recovery.h"
 
-/* --- a member that crashes again before the next one has read that it shall start --------------------------------------- */
+/* --- a member that crashes again before the next one has read that it shall start --------------------------------- */
 
 enum { CRASH, SPEAK };
 enum { SPOKEN };
@@ -59,7 +59,7 @@ Test(group, goes_on_when_a_member_crashes_before_the_next_has_begun)
     }
 }
 
-/* --- a family's alarm that rings while its parent is being buried ------------------------------------------------------- */
+/* --- a family's alarm that rings while its parent is being buried ------------------------------------------------- */
 
 enum { LETTERS = 3000, TIMERS = 8192 };
 enum { LETTER, COLLECT, COUNT };
@@ -135,7 +135,8 @@ CHILD_STOPPED(note_gone)
 
 static const troupe_behavior undertaker = {.name = "undertaker", .started = begin_burial, .child_stopped = note_gone};
 
-/* The alarm finds the lane closed and is freed: the parent must not cancel it once more, it is somebody else's by then. */
+/* The alarm finds the lane closed and is freed: the parent must not cancel it once more, it is somebody else's by
+ * then. */
 Test(burial, of_a_parent_leaves_other_actors_timers_alone)
 {
     world_begin(1);
@@ -146,7 +147,7 @@ Test(burial, of_a_parent_leaves_other_actors_timers_alone)
     cr_assert_eq(word(LOST), 0, "%u of %u timers", (unsigned)word(LOST), timers_count);
 }
 
-/* --- a child that has ended and whose parent does not know it yet ------------------------------------------------------- */
+/* --- a child that has ended and whose parent does not know it yet ------------------------------------------------- */
 
 static const troupe_child one[] = {{.behavior = &member}, {0}};
 
@@ -172,7 +173,7 @@ Test(place, names_the_child_and_never_the_next_actor_in_its_slot)
     cr_assert_eq(run(&outliving, NULL), 0);
 }
 
-/* --- a crash for whose record there was no memory ----------------------------------------------------------------------- */
+/* --- a crash for whose record there was no memory ----------------------------------------------------------------- */
 
 /* The recovery is made later, when the window is asked: its record is empty, and users read names from records. */
 Test(record, that_was_lost_still_has_names)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The time that children are given to stop in: when their parent ends, when it restarts, when it restarts a group of them; and
- * those that are given none, or all of it. Who is late is held by a handler that does not return until the test says so. */
+/* The time that children are given to stop in: when their parent ends, when it restarts, when it restarts a group of
+ * them; and those that are given none, or all of it. Who is late is held by a handler that does not return until the
+ * test says so. */
 #include "kin.h"
 
 enum { WORKERS = 4, SHORT_MS = 30 };
@@ -20,7 +21,7 @@ static const troupe_supervision brief = {.restart = TROUPE_RESTART_TEMPORARY, .s
 static const troupe_child one[] = {{.behavior = &kin_member, .args = KIN(E)}, {0}};
 static const troupe_behavior with_one = {.name = "with_one", KIN_CALLBACKS, .children = {.declared = one}};
 
-/* --- what is logged ----------------------------------------------------------------------------------------------------- */
+/* --- what is logged ----------------------------------------------------------------------------------------------- */
 
 static char logged[1 << 14];
 
@@ -76,7 +77,7 @@ static uint64_t clock_ns(void)
     return (uint64_t)now.tv_sec * TROUPE_SEC(1) + (uint64_t)now.tv_nsec;
 }
 
-/* --- the end of the parent ---------------------------------------------------------------------------------------------- */
+/* --- the end of the parent ---------------------------------------------------------------------------------------- */
 
 static const troupe_child hasty[] = {{.behavior = &with_one, .args = KIN(A), .supervision = &shortly}, {0}};
 static const troupe_child calm[] = {{.behavior = &with_one, .args = KIN(A)}, {0}};
@@ -184,7 +185,7 @@ Test(at_once, is_how_some_are_killed)
     ASSERT_TRACE("+P +A +E !P ~P:panic +P2 +A +E -P");
 }
 
-/* --- each has its own time ---------------------------------------------------------------------------------------------- */
+/* --- each has its own time ---------------------------------------------------------------------------------------- */
 
 static const troupe_child hasty_three[] = {{.behavior = &kin_member, .args = KIN(A), .supervision = &shortly},
                                            {.behavior = &kin_member, .args = KIN(B), .supervision = &shortly},
@@ -246,7 +247,7 @@ Test(time, of_dynamic_children_runs_for_each_of_them)
     cr_assert(said("-F") && !said("-X") && !said("-Y"), "%s", world.trace);
 }
 
-/* --- a group ------------------------------------------------------------------------------------------------------------ */
+/* --- a group ------------------------------------------------------------------------------------------------------ */
 
 static const troupe_child grouped[] = {{.behavior = &kin_member, .args = KIN(A)},
                                        {.behavior = &kin_member, .args = KIN(B)},
@@ -334,7 +335,8 @@ Test(group, member_that_comes_down_in_time_is_left_alone)
     cr_assert_eq(late(), 0, "%s", logged);
 }
 
-/* A member is told to come down; then its parent ends. It is told to stop only when its turn comes, and has its time from then. */
+/* A member is told to come down; then its parent ends. It is told to stop only when its turn comes, and has its time
+ * from then. */
 Test(group, member_has_its_time_anew_when_the_parent_ends)
 {
     begin(&of_punctual, "+B");
@@ -375,7 +377,7 @@ Test(group, member_that_was_forced_may_be_late_again_when_the_parent_ends)
     ASSERT_TRACE("+P +A +B +C +E E( C( !B C) E) -A -P R.gone(P,stopped)");
 }
 
-/* --- kills go down ------------------------------------------------------------------------------------------------------ */
+/* --- kills go down ------------------------------------------------------------------------------------------------ */
 
 Test(kill, of_the_parent_takes_nobodys_time)
 {

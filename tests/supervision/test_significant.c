@@ -49,7 +49,7 @@ static bool shut_down(const char *after)
 
 #define UP "+P +A +B +C +D "
 
-/* --- any ---------------------------------------------------------------------------------------------------------------- */
+/* --- any ---------------------------------------------------------------------------------------------------------- */
 
 Test(any, orderly_end_of_a_significant_child_ends_the_parent)
 {
@@ -100,7 +100,7 @@ Test(any, dynamic_one_counts_as_well)
     cr_assert(shut_down("P.gone(X,normal)"));
 }
 
-/* --- what does not count ---------------------------------------------------------------------------------------------------- */
+/* --- what does not count ------------------------------------------------------------------------------------------ */
 
 Test(none, of_these_ends_counts)
 {
@@ -151,7 +151,7 @@ Test(none, of_the_ends_that_a_group_makes)
     }
 }
 
-/* --- all ---------------------------------------------------------------------------------------------------------------- */
+/* --- all ---------------------------------------------------------------------------------------------------------- */
 
 Test(all, of_the_significant_ones_have_to_end_in_any_order)
 {
@@ -195,7 +195,7 @@ Test(all, includes_those_that_came_later_and_not_those_that_the_parent_ended)
     cr_assert_not(shut_down("P.gone(C,stopped)"));
 }
 
-/* --- from above --------------------------------------------------------------------------------------------------------- */
+/* --- from above --------------------------------------------------------------------------------------------------- */
 
 /* A permanent parent comes back, with all its children, and its `stopped` knows why it ended. */
 Test(parent, that_is_permanent_restarts)

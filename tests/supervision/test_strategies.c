@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Strategies: who comes down with whom and in which order, who starts again, what it is told, and everything that may happen
- * while that is under way. Traces are compared exactly wherever the order is given. */
+/* Strategies: who comes down with whom and in which order, who starts again, what it is told, and everything that may
+ * happen while that is under way. Traces are compared exactly wherever the order is given. */
 #include "kin.h"
 
 enum { WORKERS = 4 };
@@ -36,7 +36,7 @@ static void begin(const troupe_behavior *top, unsigned workers)
     await("+D");
 }
 
-/* --- the order ---------------------------------------------------------------------------------------------------------- */
+/* --- the order ---------------------------------------------------------------------------------------------------- */
 
 static void check_crash(const troupe_behavior *top, unsigned slot, const char *last, const char *expected)
 {
@@ -98,7 +98,8 @@ Test(one_for_all, does_it_every_time)
     ASSERT_TRACE(expected);
 }
 
-/* Dynamic children are behind the declared ones. They come down first and together, and start in the order of their spawns. */
+/* Dynamic children are behind the declared ones. They come down first and together, and start in the order of their
+ * spawns. */
 static void begin_with_dynamic(const troupe_behavior *top, unsigned workers)
 {
     begin(top, workers);
@@ -206,7 +207,7 @@ Test(one_for_all, waits_for_a_member_that_rests_first)
     }
 }
 
-/* --- mailboxes ---------------------------------------------------------------------------------------------------------- */
+/* --- mailboxes ---------------------------------------------------------------------------------------------------- */
 
 /* Notes sent while members are coming down and down: the next incarnations handle all of them, in order. */
 Test(mailboxes, survive_and_nothing_is_lost)
@@ -251,7 +252,7 @@ Test(mailboxes, survive_and_nothing_is_lost)
     }
 }
 
-/* --- members that end --------------------------------------------------------------------------------------------------- */
+/* --- members that end --------------------------------------------------------------------------------------------- */
 
 static const troupe_child with_temporary[] = {{.behavior = &kin_member, .args = KIN(A)},
                                               {.behavior = &kin_member, .args = KIN(B), .supervision = &temporary},
@@ -285,8 +286,8 @@ Test(temporary, members_crash_alone)
     }
 }
 
-/* It ends by itself while the group would have it end: then its parent is told as ever. So it is when an ordinary member
- * stops itself. */
+/* It ends by itself while the group would have it end: then its parent is told as ever. So it is when an ordinary
+ * member stops itself. */
 Test(exits, of_members_by_their_own_doing_are_told)
 {
     static const unsigned ends[] = {D, B, A};
@@ -313,7 +314,7 @@ Test(exits, of_members_by_their_own_doing_are_told)
     }
 }
 
-/* --- a member that fails again ------------------------------------------------------------------------------------------ */
+/* --- a member that fails again ------------------------------------------------------------------------------------ */
 
 Test(again, one_that_crashes_in_stopped_goes_on)
 {
@@ -478,7 +479,7 @@ Test(again, crashes_at_the_same_time_leave_the_family_whole)
     }
 }
 
-/* --- escalation in a group ---------------------------------------------------------------------------------------------- */
+/* --- escalation in a group ---------------------------------------------------------------------------------------- */
 
 static const troupe_child frail[] = {{.behavior = &kin_member, .args = KIN(A)},
                                      {.behavior = &kin_member, .args = KIN(B)},
@@ -612,7 +613,7 @@ Test(escalation, of_a_member_as_the_group_starts)
         }
 }
 
-/* --- the parent, meanwhile ---------------------------------------------------------------------------------------------- */
+/* --- the parent, meanwhile ---------------------------------------------------------------------------------------- */
 
 enum interruption { BY_STOP, BY_THE_END, BY_KILL, BY_CRASH, BY_ITSELF, INTERRUPTIONS };
 
@@ -677,7 +678,7 @@ Test(parent, that_ends_or_crashes_while_the_group_starts)
     }
 }
 
-/* --- others, meanwhile -------------------------------------------------------------------------------------------------- */
+/* --- others, meanwhile -------------------------------------------------------------------------------------------- */
 
 /* A member is stopped by a stranger while the group comes down, or while it waits for the others, or has been told. */
 Test(stranger, may_stop_a_member_in_any_phase)
@@ -746,7 +747,7 @@ Test(suspended, member_restarts_and_stays_suspended)
     }
 }
 
-/* --- many --------------------------------------------------------------------------------------------------------------- */
+/* --- many --------------------------------------------------------------------------------------------------------- */
 
 enum { MANY = 4000, FEW = 500 };
 
@@ -825,8 +826,8 @@ static uint64_t restart_many(unsigned count, bool all_crash)
     return took;
 }
 
-/* Eight times as many take eight times as long, and somewhat more for the caches; not sixty-four times. The least of some
- * rounds: others use the machine too. */
+/* Eight times as many take eight times as long, and somewhat more for the caches; not sixty-four times. The least of
+ * some rounds: others use the machine too. */
 static void check_growth(bool all_crash)
 {
     uint64_t few = UINT64_MAX, lots = UINT64_MAX;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verdicts on a child that crashed too often, most of all its replacement, and callbacks of the parent that panic or stop
- * everything. What verdicts mean for a group is in test_strategies.c. */
+/* Verdicts on a child that crashed too often, most of all its replacement, and callbacks of the parent that panic or
+ * stop everything. What verdicts mean for a group is in test_strategies.c. */
 #include "kin.h"
 
 enum { WORKERS = 3 };
@@ -22,7 +22,7 @@ static void begin(const troupe_behavior *top, unsigned workers, troupe_verdict v
     await("+C");
 }
 
-/* --- each of them, on a declared child and on a dynamic one --------------------------------------------------------------- */
+/* --- each of them, on a declared child and on a dynamic one ------------------------------------------------------- */
 
 static const struct {
     troupe_verdict verdict;
@@ -92,7 +92,7 @@ Test(verdict, to_restart_the_child_gives_it_a_fresh_window)
     cr_assert(strstr(world.trace, "+X3 !X P.asked(X) ~X:panic +X4 !X ~X"), "%s", world.trace);
 }
 
-/* --- a replacement ---------------------------------------------------------------------------------------------------------- */
+/* --- a replacement ------------------------------------------------------------------------------------------------ */
 
 /* The one that was replaced, and what its successor found. */
 static void say_place(troupe_ctx *ctx)
@@ -223,8 +223,8 @@ Test(replacement, needs_no_room_of_its_own)
     kin_end();
 }
 
-/* Somebody else ends the old one at the same time, before, during and after the verdict: there is a replacement if and only if
- * the verdict was given, and child_replaced or child_stopped is called, never both, never none. */
+/* Somebody else ends the old one at the same time, before, during and after the verdict: there is a replacement if and
+ * only if the verdict was given, and child_replaced or child_stopped is called, never both, never none. */
 static void let_others_stop_it(UNUSED troupe_ctx *ctx)
 {
     say("judging");
@@ -328,7 +328,7 @@ Test(replacement, is_none_when_the_parent_stops_itself_over_it)
         }
 }
 
-/* --- callbacks that panic ----------------------------------------------------------------------------------------------------- */
+/* --- callbacks that panic ----------------------------------------------------------------------------------------- */
 
 static const char *handler_of_second_crash(void)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Restart windows of running actors: an actor's own at its edges, its parent's over all children, and what becomes of an
- * escalation that nobody holds up. Time passes by the clock here, so bounds that a slow machine could miss are wide. */
+/* Restart windows of running actors: an actor's own at its edges, its parent's over all children, and what becomes of
+ * an escalation that nobody holds up. Time passes by the clock here, so bounds that a slow machine could miss are
+ * wide. */
 #include "kin.h"
 
 static const troupe_supervision twice = {.restarts = 2, .window_ns = TROUPE_SEC(1000)};
@@ -24,7 +25,7 @@ static void crash_until(const char *text)
     await(text);
 }
 
-/* --- an actor's own ----------------------------------------------------------------------------------------------------- */
+/* --- an actor's own ----------------------------------------------------------------------------------------------- */
 
 Test(own, allows_exactly_as_many_as_it_says)
 {
@@ -118,7 +119,7 @@ Test(own, is_not_touched_by_what_siblings_do)
     kin_end();
 }
 
-/* --- the parent's, over all children ------------------------------------------------------------------------------------ */
+/* --- the parent's, over all children ------------------------------------------------------------------------------ */
 
 static const troupe_child three[] = {{.behavior = &kin_member, .args = KIN(A), .supervision = &most},
                                      {.behavior = &kin_member, .args = KIN(B), .supervision = &most},
@@ -210,9 +211,10 @@ Test(parents, counts_a_group_once_and_ends_not_at_all)
     kin_end();
 }
 
-/* --- escalation --------------------------------------------------------------------------------------------------------- */
+/* --- escalation --------------------------------------------------------------------------------------------------- */
 
-/* Three levels: C in B in A in P. Nobody has a verdict, so each crashes by its child's crash, as often as its window says. */
+/* Three levels: C in B in A in P. Nobody has a verdict, so each crashes by its child's crash, as often as its window
+ * says. */
 static const troupe_child of_b[] = {{.behavior = &kin_member, .args = KIN(C), .supervision = &none}, {0}};
 static const troupe_behavior level_b = {
     .name = "b", KIN_CALLBACKS, .supervision = {.restarts = TROUPE_RESTARTS_NONE}, .children = {.declared = of_b}};

@@ -27,8 +27,8 @@
 
 #define SANITIZED (UNDER_ASAN || UNDER_TSAN)
 
-/* ThreadSanitizer does not take frames off its own stack of calls when they are left by _longjmp, and dies when a thread
- * has left 65,536 of them. A crash leaves about 10, so under it a process must not have many more than this. */
+/* ThreadSanitizer does not take frames off its own stack of calls when they are left by _longjmp, and dies when a
+ * thread has left 65,536 of them. A crash leaves about 10, so under it a process must not have many more than this. */
 #define TSAN_CRASHES_MAX 3000u
 
 #endif
