@@ -22,10 +22,10 @@ struct instrument {
     int nr;
 };
 
-static void report(troupe_ctx *ctx, int nr, const char *format, int degrees)
+static void report(troupe_ctx *ctx, int nr, const char *says)
 {
     struct report r = {.instrument = nr};
-    snprintf(r.says, sizeof r.says, format, degrees);
+    snprintf(r.says, sizeof r.says, "%s", says);
     troupe_tell_name(ctx, "station", REPORT, &r, sizeof r);
 }
 
@@ -35,13 +35,15 @@ static int instrument_started(troupe_ctx *ctx, void *self, const void *args)
     me->nr = ((const struct instrument_args *)args)->nr;
     int status = troupe_subscribe(ctx, "weather", troupe_self(ctx), READING);
     if (status == 0)
-        report(ctx, me->nr, troupe_incarnation(ctx) == 1 ? "is ready" : "is back", 0);
+        report(ctx, me->nr, troupe_incarnation(ctx) == 1 ? "is ready" : "is back");
     return status;
 }
 
 static void on_reading_display(troupe_ctx *ctx, void *self, const troupe_msg *msg)
 {
-    report(ctx, ((struct instrument *)self)->nr, "shows %d degrees", *(const int *)troupe_payload(msg));
+    char says[32];
+    snprintf(says, sizeof says, "shows %d degrees", *(const int *)troupe_payload(msg));
+    report(ctx, ((struct instrument *)self)->nr, says);
 }
 
 static void on_reading_alarm(troupe_ctx *ctx, void *self, const troupe_msg *msg)
@@ -49,7 +51,7 @@ static void on_reading_alarm(troupe_ctx *ctx, void *self, const troupe_msg *msg)
     int degrees = *(const int *)troupe_payload(msg);
     if (degrees < -273)
         troupe_panic(ctx, "no such temperature: %d", degrees);
-    report(ctx, ((struct instrument *)self)->nr, degrees > 30 ? "rings" : "is quiet", degrees);
+    report(ctx, ((struct instrument *)self)->nr, degrees > 30 ? "rings" : "is quiet");
 }
 
 #define INSTRUMENT                                                                                                     \

@@ -60,7 +60,7 @@ void tr_loop_post(struct tr_loop *loop, struct tr_loop_command *command);
 
 /* Owner thread only: */
 struct tr_wheel *tr_loop_wheel(struct tr_loop *loop);
-uint64_t tr_loop_now(struct tr_loop *loop);          /* ns, read at the last poll or wait: free, and a little old */
+uint64_t tr_loop_now(struct tr_loop *loop); /* ns, read at the last poll or wait: free, and a little old */
 /* As tr_loop_deadline, up to a microsecond later, for less than half the price: see io/clock.h. */
 uint64_t tr_loop_deadline_here(struct tr_loop *loop, uint64_t timeout_ns);
 bool tr_loop_is_current(const struct tr_loop *loop); /* is the calling thread its owner? */

@@ -64,7 +64,7 @@ struct tr_loop {
     struct tr_bufring buffers;
     struct tr_loop_stats stats; /* single writer; its gauges are without what other workers put, see below */
     struct tr_wheel wheel;
-    struct tr_clock clock; /* for deadlines */
+    struct tr_clock clock;     /* for deadlines */
     ck_stack_entry_t all_link; /* in io->loops */
 
     /* the senders': see loop.c for the protocol of each word */

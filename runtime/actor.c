@@ -514,5 +514,6 @@ void tr_actor_turn(void *arg, struct tr_worker *worker)
         go_on();
     else
         turn(ctx, worker, __builtin_frame_address(0));
-    __asm__ volatile("" ::: "memory"); /* no call above may be this frame's last act, and end it: the landing lies in it */
+    /* No call above may be this frame's last act, and end it: the landing lies in it. */
+    __asm__ volatile("" ::: "memory");
 }

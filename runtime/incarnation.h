@@ -20,10 +20,10 @@ struct tr_token;
 struct tr_incarnation {
     struct tr_list timers;           /* those under a token, and ports' tries */
     struct tr_delay_account *delays; /* the others: see delay.h */
-    struct tr_list asks;           /* by deadline */
-    struct tr_list asks_forever;   /* without one */
-    struct tr_list asks_cancelled; /* with their tokens: `done` is still owed */
-    struct tr_alarm *ask_alarm;    /* rings at or before the first deadline; NULL: none armed */
+    struct tr_list asks;             /* by deadline */
+    struct tr_list asks_forever;     /* without one */
+    struct tr_list asks_cancelled;   /* with their tokens: `done` is still owed */
+    struct tr_alarm *ask_alarm;      /* rings at or before the first deadline; NULL: none armed */
     uint64_t ask_alarm_due_ns;
     unsigned holding;             /* asks that hold the mailbox: see hold.h */
     troupe_msg *hold_seen;        /* in the FIFO */

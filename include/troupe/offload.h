@@ -69,7 +69,8 @@ typedef struct troupe_offload_options {
  *   done        required; called exactly once and never inside of this call, unless this incarnation ends before
  *   arg         handed to done; the runtime never looks at it
  * Jobs begin in the order offloaded, whosoever's they are, and run side by side, up to troupe_options.offload_threads;
- * so results may come in any order. A thread is made when a job finds none idle, and ends after 10 s without one.
+ * so results may come in any order. A thread is made when a job finds none idle, and ends when it has been
+ * without one for troupe_options.offload_idle_ns.
  * A job that is cancelled or late while it waits in the queue never runs. One that runs is told (troupe_job_cancelled)
  * and done is called at once; when it returns at last its result goes to drop. When the incarnation begins to end, by
  * crash, restart, stop or kill, the same happens to all its jobs, without done: no result reaches another incarnation,
