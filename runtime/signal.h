@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A control signal: a node embedded in the thing it speaks of (a child's cell, an alarm, an I/O op), so that sending
  * one needs no memory and cannot fail. Owned by that thing; in the receiver's control lane between push and dispatch.
- * Only alarms, monitors, hooks and jobs may outlive their receiver; those find nothing of theirs in the cell's next actor and
- * are freed. It is not a message: users never see it. */
+ * Only alarms, monitors, hooks and jobs may outlive their receiver; those find nothing of theirs in the cell's next
+ * actor and are freed. It is not a message: users never see it. */
 #ifndef TR_RUNTIME_SIGNAL_H
 #define TR_RUNTIME_SIGNAL_H
 

@@ -34,7 +34,8 @@ static inline troupe_token troupe_no_token(void)
  * Returns 0 or -ENOMEM. */
 TROUPE_API int troupe_token_new(troupe_ctx *ctx, troupe_token parent, troupe_token *out);
 /* The same for a thread outside: it lives until troupe_token_free, or the runtime's end. -ESHUTDOWN: all actors have
- * ended; *out is a stale token, which counts as cancelled. Its value may be used as long as the runtime may: see runtime.h, retain. */
+ * ended; *out is a stale token, which counts as cancelled. Its value may be used as long as the runtime may: see
+ * runtime.h, retain. */
 TROUPE_API int troupe_runtime_token_new(troupe_runtime *rt, troupe_token parent, troupe_token *out);
 
 /* Cancels it and its descendants. troupe_token_cancelled is true of all of them when the call returns; what was begun
@@ -54,15 +55,14 @@ TROUPE_API void troupe_token_free(troupe_token token);
 TROUPE_API troupe_token troupe_stop_token(troupe_ctx *ctx);
 TROUPE_API troupe_token troupe_stopped_token(troupe_ctx *ctx);
 
-/* Has all asks, timers, ports and file operations that the running actor begins from here on, until this handler or
- * callback returns or the next call, begun under token (zeroed: none again). When it is cancelled: an ask ends with
- * -ECANCELED, and so does an offloaded job;
- * a timer is cancelled; a listener or stream is closed, the stream's closed event says -ECANCELED; a file
- * operation ends with -ECANCELED, unless it has begun to write or to sync: then with its result. The file itself stays
- * open. From the cancel on no timer sends and no ask is answered, even if the end comes later: a reply in the mailbox
- * becomes a dead letter. A cancelled token lets nothing begin: an ask sends nothing and ends at once with that status,
- * the other verbs return it (troupe_send_after and _every, troupe_listen, troupe_stream_adopt, troupe_file_open, _read,
- * _write and _sync). */
+/* Has all asks, timers, ports, file operations and offloaded jobs that the running actor begins from here on, until
+ * this handler or callback returns or the next call, begun under token (zeroed: none again). When it is cancelled: an
+ * ask ends with -ECANCELED, and so does an offloaded job; a timer is cancelled; a listener or stream is closed, the
+ * stream's closed event says -ECANCELED; a file operation ends with -ECANCELED, unless it has begun to write or to
+ * sync: then with its result. The file itself stays open. From the cancel on no timer sends and no ask is answered,
+ * even if the end comes later: a reply in the mailbox becomes a dead letter. A cancelled token lets nothing begin: an
+ * ask sends nothing and ends at once with that status, the other verbs return it (troupe_send_after and _every,
+ * troupe_listen, troupe_stream_adopt, troupe_file_open, _read, _write and _sync, troupe_offload). */
 TROUPE_API void troupe_under(troupe_ctx *ctx, troupe_token token);
 
 /* Has a message of kind, with the troupe_token as payload, sent to the running actor when token is cancelled; at once
