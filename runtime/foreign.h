@@ -25,7 +25,8 @@ struct tr_foreign_waiter;
  * By compare and swap, so of R and X exactly one succeeds: exactly one outcome. An answer whose R fails is late.
  * The waiter is on the thread's stack; R reads its address from the record after the claim, which X then leaves alone.
  * None waits for ever: the message is in one pair of hands at a time, and each ends it with an answer (message.h), at
- *   the latest when its actor ends; all actors end before the runtime is joined, and join waits for the thread (gate.h).
+ *   the latest when its actor ends; all actors end before the runtime is joined, and join waits for the thread
+ *   (gate.h).
  * Checked by: tests/runtime/test_foreign.c, tests/stress/stress_foreign.c (ThreadSanitizer). */
 struct tr_foreign_ask {
     struct tr_foreign_ask *free_next; /* struct tr_block while free */

@@ -140,8 +140,8 @@ enum tr_idling {
     TR_IDLE_BUSY, /* something came: the caller still owns the cell and goes on */
     TR_IDLE_GONE, /* the cell is idle, or woken by somebody else: the caller must not touch it any more */
 };
-/* I: lets the cell go; false: something was pushed, and mark is the mark as before. If true, and only then, tr_mailbox_gone
- * is to be called next. */
+/* I: lets the cell go; false: something was pushed, and mark is the mark as before. If true, and only then,
+ * tr_mailbox_gone is to be called next. */
 static inline bool tr_mailbox_let_go(struct tr_cell *cell, troupe_msg *mark)
 {
     cell->mark = NULL;

@@ -10,7 +10,8 @@
 #include "runtime/context.h"
 
 /* What is left in its place, ctx->stub, says what a crash report of the handler needs, and that there is nothing to be
- * given again: it is marked as kept. NULL: msg is not what the actor handles, was kept, or is no message of a mailbox. */
+ * given again: it is marked as kept. NULL: msg is not what the actor handles, was kept, or is no message of a
+ * mailbox. */
 static inline troupe_msg *tr_take(troupe_ctx *ctx, const troupe_msg *msg)
 {
     troupe_msg *own = ctx->msg;

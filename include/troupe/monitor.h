@@ -55,9 +55,9 @@ TROUPE_API bool troupe_demonitor(troupe_ctx *ctx, troupe_monitor_ref ref);
  * An orderly end of either dissolves the link. Each crash uses the link up: link again in `started`; where two are
  * linked to each other, each crashes once. Of a stale address: the running actor crashes when this handler has
  * returned. out may be NULL.
- * Each crash of the other counts in this actor's own window: give it one at least as wide. An address kept in the arguments
- * stays the same when its actor has ended for good, and linking to it crashes every incarnation until the parent is asked: make
- * such an actor temporary, or have it ask its parent whom to link to.
+ * Each crash of the other counts in this actor's own window: give it one at least as wide. An address kept in the
+ * arguments stays the same when its actor has ended for good, and linking to it crashes every incarnation until the
+ * parent is asked: make such an actor temporary, or have it ask its parent whom to link to.
  * Returns 0 or -ENOMEM. */
 TROUPE_API int troupe_link(troupe_ctx *ctx, troupe_addr actor, troupe_monitor_ref *out);
 

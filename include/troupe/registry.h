@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The registry: names for single actors, so that who does not know an actor's address can find it.
  * One per runtime. The verbs with a troupe_ctx are for the running actor, those with a troupe_runtime for any thread
- * at any time, as runtime.h has it: once all actors have ended they return -ESHUTDOWN, nobody or 0. A lookup takes no lock;
- * it costs about as much as a tell.
+ * at any time, as runtime.h has it: once all actors have ended they return -ESHUTDOWN, nobody or 0. A lookup takes no
+ * lock; it costs about as much as a tell.
  * It holds one actor per name: see group.h for many, and monitor.h to be told when the one that was found ends. */
 #ifndef TROUPE_REGISTRY_H
 #define TROUPE_REGISTRY_H

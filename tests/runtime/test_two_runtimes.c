@@ -6,7 +6,7 @@
 
 enum { GO, BALL, ASK };
 
-/* --- what the process has ------------------------------------------------------------------------------------------ */
+/* --- what the process has ----------------------------------------------------------------------------------------- */
 
 static long status_line(const char *name)
 {
@@ -27,7 +27,7 @@ static void await_threads(long count)
         usleep(100); /* the watchdog ends it */
 }
 
-/* --- one after the other ------------------------------------------------------------------------------------------- */
+/* --- one after the other ------------------------------------------------------------------------------------------ */
 
 HANDLER(pass)
 {
@@ -79,7 +79,7 @@ Test(two_runtimes, a_thousand_in_sequence_leave_nothing)
         cr_assert_lt(status_line("VmRSS") - kb, 1024, "%ld kB more after %d runtimes", status_line("VmRSS") - kb, REST);
 }
 
-/* --- side by side -------------------------------------------------------------------------------------------------- */
+/* --- side by side ------------------------------------------------------------------------------------------------- */
 
 enum { BOTH = 2, PAIRS = 8, BALLS = 2000 };
 enum { RETURNED, REFUSED, WRONG, SEEN };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Stress of the verbs for threads outside: each thread has a reference and uses all of them, by seeded dice, from the
- * moment that the root's `started` hands the runtime out, while it runs, is stopped and is joined, and for a while after
- * that; the next round does it with the next runtime. An ask ends once, with a status that it may have, and a reply is
- * that to its own question; once a verb has said -ESHUTDOWN none says otherwise; nobody waits for ever; descriptors are
- * as many in the end as in the beginning. Arguments: [seed [rounds]]. Exit status 0, or 1 with a reason. */
+ * moment that the root's `started` hands the runtime out, while it runs, is stopped and is joined, and for a while
+ * after that; the next round does it with the next runtime. An ask ends once, with a status that it may have, and a
+ * reply is that to its own question; once a verb has said -ESHUTDOWN none says otherwise; nobody waits for ever;
+ * descriptors are as many in the end as in the beginning. Arguments: [seed [rounds]]. Exit status 0, or 1 with a
+ * reason. */
 #include <troupe/troupe.h>
 
 #include <dirent.h>
