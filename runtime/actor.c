@@ -9,6 +9,7 @@
 
 #include "io/loop.h"
 #include "runtime/ask.h"
+#include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/delay.h"
@@ -316,7 +317,7 @@ static inline bool budget_take(troupe_ctx *ctx)
 static NOINLINE void hand_back(troupe_ctx *ctx)
 {
     tr_port_flush_dirty(ctx);
-    ctx->cell->unsettled = true;
+    ctx->cell->unusual |= TR_UNUSUAL_UNSETTLED;
     tr_worker_requeue(ctx->worker, &ctx->cell->runnable);
 }
 
@@ -354,8 +355,17 @@ static NOINLINE bool run_held(troupe_ctx *ctx)
     return went_idle(ctx);
 }
 
+/* A message of an actor whose mailbox is counted; the cell is not of the usual mood, so that all come by here. */
+static NOINLINE void handle_counted(troupe_ctx *ctx, troupe_msg *msg)
+{
+    if (TR_LIKELY(tr_bound_take(ctx, msg)))
+        handle(ctx, msg);
+    else
+        dead(ctx, msg, TROUPE_DEAD_MAILBOX_FULL, -EAGAIN);
+}
+
 /* Handles user messages until something else wants attention. True: the cell is no longer ours. */
-static inline bool run_messages(troupe_ctx *ctx)
+static inline __attribute__((always_inline)) bool run_messages_of(troupe_ctx *ctx, bool counted)
 {
     struct tr_cell *cell = ctx->cell;
     bool expired = false;
@@ -377,9 +387,22 @@ static inline bool run_messages(troupe_ctx *ctx)
             hand_back(ctx);
             return true;
         }
-        handle(ctx, msg);
+        if (counted)
+            handle_counted(ctx, msg);
+        else
+            handle(ctx, msg);
     } while (wants_messages(cell));
     return false;
+}
+
+static NOINLINE bool run_counted(troupe_ctx *ctx)
+{
+    return run_messages_of(ctx, true);
+}
+
+static inline bool run_messages(troupe_ctx *ctx)
+{
+    return TR_UNLIKELY(ctx->cell->unusual & TR_UNUSUAL_BOUNDED) ? run_counted(ctx) : run_messages_of(ctx, false);
 }
 
 /* Is there one at the head of the FIFO that may be handled now? */
@@ -400,7 +423,7 @@ static NOINLINE bool run_control(troupe_ctx *ctx)
         if (budget_take(ctx))
             continue;
         if (cell->life == TR_LIFE_RUNNING && !tr_mailbox_has_bits(cell) && has_message(ctx))
-            handle(ctx, tr_mailbox_pop(cell));
+            handle_counted(ctx, tr_mailbox_pop(cell));
         hand_back(ctx);
         return true;
     }
@@ -410,7 +433,7 @@ static NOINLINE bool run_control(troupe_ctx *ctx)
 /* Control before messages, before every message. Returns when the cell is no longer this worker's. */
 static NOINLINE void loop(troupe_ctx *ctx)
 {
-    ctx->cell->unsettled = false;
+    ctx->cell->unusual &= (uint8_t)~TR_UNUSUAL_UNSETTLED;
     for (;;) {
         if (TR_UNLIKELY(tr_mailbox_has_control(ctx->cell) || ctx->cell->signals) && run_control(ctx))
             return;

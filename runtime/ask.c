@@ -141,8 +141,12 @@ static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uin
     msg->flags |= TR_MSG_ASK;
     msg->ask = ask;
     msg->ask_generation = ask->serial;
-    tr_send(ctx, to, msg); /* if the receiver is gone, the dead letter comes back as the answer */
-    return 0;
+    msg->sender = tr_cell_addr(ctx->cell);
+    status = tr_offer(ctx->rt, ctx, to, msg); /* if the receiver is gone, the dead letter comes back as the answer */
+    if (TR_LIKELY(status == 0 || status == -ESRCH))
+        return 0;
+    ask_free(ctx, ask);
+    return status;
 }
 
 int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,

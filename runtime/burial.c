@@ -7,6 +7,7 @@
 
 #include "runtime/actor.h"
 #include "runtime/alarm.h"
+#include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/family.h"
@@ -15,6 +16,7 @@
 #include "runtime/mailbox.h"
 #include "runtime/offload.h"
 #include "runtime/recovery.h"
+#include "runtime/room.h"
 #include "runtime/root.h"
 #include "runtime/scope.h"
 #include "runtime/send.h"
@@ -46,6 +48,12 @@ static void bury_signal(troupe_ctx *ctx, struct tr_signal *signal)
     case TR_SIGNAL_JOB:
         tr_offload_bury(signal);
         return;
+    case TR_SIGNAL_ROOM_WANTED:
+        tr_room_wanted(ctx, signal);
+        return;
+    case TR_SIGNAL_ROOM:
+        tr_room_bury(ctx, signal);
+        return;
     case TR_SIGNAL_CHILD:
     case TR_SIGNAL_OP:
         break;
@@ -66,6 +74,8 @@ static void close_mailbox(troupe_ctx *ctx)
         next = signal->next;
         bury_signal(ctx, signal);
     }
+    if (cell->bound)
+        tr_room_tell(ctx, cell->bound); /* who waited for room is told by the next send that there is nobody */
 }
 
 static void drop(troupe_ctx *ctx, const troupe_msg *msg)
@@ -93,6 +103,7 @@ static void bury(troupe_ctx *ctx, troupe_msg *msg)
     struct tr_cell *cell = ctx->cell;
     bool stale = msg->generation != cell->born;
     bool reply = msg->flags & TR_MSG_REPLY;
+    tr_bound_take(ctx, msg);
     if (!(msg->flags & TR_MSG_NEWS))
         tr_dead_letter(ctx->rt, ctx, tr_cell_addressed(cell, msg), msg,
                        reply   ? TROUPE_DEAD_LATE_REPLY
@@ -118,6 +129,10 @@ static void end(troupe_ctx *ctx)
     struct tr_cell *cell = ctx->cell;
     tr_watch_ended(ctx, (troupe_reason)cell->reason, cell->incarnation_nr); /* behind all that was buried */
     TR_ASSERT(tr_family_is_empty(cell) && cell->ports == 0 && !cell->signals && !cell->watchers);
+    if (cell->bound) {
+        tr_bound_free(ctx, cell->bound);
+        ck_pr_store_ptr(&cell->bound, NULL);
+    }
     tr_token_stopped(ctx);
     tr_incarnation_free(ctx);
     if (cell->gift_fd >= 0)

@@ -19,6 +19,7 @@
 #include "sched/pool.h"
 
 struct tr_incarnation;
+struct tr_bound;
 struct tr_family;
 struct tr_monitor;
 struct tr_recovery;
@@ -47,6 +48,10 @@ struct tr_token;
 #define TR_HELD_STAFFING 4u  /* its declared children have not all started yet */
 #define TR_HELD_ASKING 8u    /* asks with hold wait for their answers: see hold.h */
 
+/* Why cell->unusual: bits. */
+#define TR_UNUSUAL_UNSETTLED 1u /* the last activation was cut short: FIFO and signals may hold something */
+#define TR_UNUSUAL_BOUNDED 2u   /* messages are counted when they are taken: see bound.h */
+
 struct tr_cell {
     /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest
      * is written before the address is published and constant from then on, so it costs the senders nothing. */
@@ -64,8 +69,9 @@ struct tr_cell {
     const troupe_behavior *behavior;
     struct tr_cell *parent;           /* NULL for the root. Valid as long as this cell is not freed: parents end last */
     const troupe_supervision *policy; /* the behavior's, or a copy behind the arguments */
-    void *args;     /* one block: arguments, and the copy of a supervision of its own; NULL: neither */
-    uint16_t place; /* among the parent's declared children; TR_PLACE_DYNAMIC */
+    void *args;             /* one block: arguments, and the copy of a supervision of its own; NULL: neither */
+    uint16_t place;         /* among the parent's declared children; TR_PLACE_DYNAMIC */
+    struct tr_bound *bound; /* of the mailbox: see bound.h; NULL: it is neither bounded nor counted */
 
     /* The owner's line; control and control_bits are also written by whoever signals. */
     struct tr_signal *control TR_ALIGNED_LINE;
@@ -83,7 +89,7 @@ struct tr_cell {
             uint8_t life;     /* enum tr_life; spawn.c gives it the first, then only move() in supervise.c changes it */
             uint8_t held;     /* TR_HELD_ bits: messages wait in the FIFO */
             uint8_t asks_due; /* expired asks may be at the head of the incarnation's list, or asks were cancelled */
-            uint8_t unsettled; /* the last activation was cut short: FIFO and signals may hold something */
+            uint8_t unusual;  /* TR_UNUSUAL_ bits */
         };
     };
 

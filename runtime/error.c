@@ -14,9 +14,10 @@ static const char *const reason_names[TROUPE_REASON_COUNT] = {
 };
 
 static const char *const dead_names[TROUPE_DEAD_COUNT] = {
-    [TROUPE_DEAD_NO_ACTOR] = "no_actor",   [TROUPE_DEAD_STOPPED] = "stopped",   [TROUPE_DEAD_CRASHED] = "crashed",
-    [TROUPE_DEAD_UNHANDLED] = "unhandled", [TROUPE_DEAD_BAD_SIZE] = "bad_size", [TROUPE_DEAD_LATE_REPLY] = "late_reply",
-    [TROUPE_DEAD_POISON] = "poison",
+    [TROUPE_DEAD_NO_ACTOR] = "no_actor", [TROUPE_DEAD_STOPPED] = "stopped",
+    [TROUPE_DEAD_CRASHED] = "crashed",   [TROUPE_DEAD_UNHANDLED] = "unhandled",
+    [TROUPE_DEAD_BAD_SIZE] = "bad_size", [TROUPE_DEAD_LATE_REPLY] = "late_reply",
+    [TROUPE_DEAD_POISON] = "poison",     [TROUPE_DEAD_MAILBOX_FULL] = "mailbox_full",
 };
 
 static const char *const cause_names[TROUPE_CAUSE_COUNT] = {
@@ -53,11 +54,14 @@ static const struct {
      "the time was up first: give more, or look what is slow (of an ask: the receiver; of a stop: the log names who is left)"},
     {-ECONNRESET, "the other side went away while it had the request: an actor that crashed, or a peer that reset"},
     {-ENODATA, "the receiver handled the message without replying: it should troupe_reply or troupe_keep it"},
-    {-EOPNOTSUPP, "the receiver has no handler for this kind and size of message: compare the two sides' protocols"},
+    {-EOPNOTSUPP,
+     "the receiver has no handler for this kind and size of message: compare the two sides' protocols; of troupe_depth: its behavior sets no mailbox.limit"},
     {-ENOTCONN, "nobody waits for a reply to this message: it was a tell, or was answered before"},
     {-EMSGSIZE, "the payload is larger than TROUPE_PAYLOAD_MAX"},
     {-EBADF, "the handle is stale: the port was closed, or belongs to another actor or incarnation"},
-    {-EAGAIN, "too many operations are in flight: try again when some have completed"},
+    {-EAGAIN,
+     "too many operations are in flight, or the receiver's mailbox is full: try again when some have completed, or "
+     "when `room` is called"},
     {-EMFILE, "this process has used up its file descriptors: raise its limit (ulimit -n) or close some"},
     {-ENFILE, "the system has used up its file descriptors: raise fs.file-max or close some"},
     {-EADDRINUSE, "another socket listens on this address: choose another port, or stop the other program"},

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/mailbox.h"
@@ -45,12 +46,18 @@ int tr_deliver(const struct tr_saying *saying, troupe_addr to, troupe_msg *msg)
     if (!cell || ck_pr_load_32(&cell->generation) != generation)
         return -ESRCH;
     msg->generation = generation;
-    enum tr_push push = tr_mailbox_push(cell, msg);
+    enum tr_deny why = TR_DENY_GONE;
+    enum tr_push push =
+        ck_pr_load_ptr(&cell->bound) ? tr_bound_push(cell, to, msg, saying->sure, &why) : tr_mailbox_push(cell, msg);
     if (push == TR_PUSH_WAKE && saying->ctx)
         tr_worker_schedule(saying->ctx->worker, &cell->runnable);
     else if (push == TR_PUSH_WAKE)
         tr_ctx_wake(saying->rt, cell);
-    return push == TR_PUSH_CLOSED ? -ESRCH : 0;
+    if (push != TR_PUSH_CLOSED)
+        return 0;
+    if (why == TR_DENY_DROP)
+        tr_send_dropped(saying->rt, saying->ctx, to, msg);
+    return why == TR_DENY_DROP ? 0 : why == TR_DENY_FULL ? -EAGAIN : -ESRCH;
 }
 
 int tr_deliver_to_nobody(const struct tr_saying *saying, troupe_msg *msg)

@@ -18,6 +18,7 @@ struct tr_saying {
     unsigned kind;
     const void *payload;
     size_t size;
+    bool sure; /* no mailbox is too full for it */
 };
 
 /* A message that says it. 0, -ENOMEM, -EMSGSIZE. */

@@ -142,7 +142,7 @@ static int tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *p
 {
     troupe_msg *msg;
     int status = build(rt, kind, payload, size, &msg);
-    return status < 0 ? status : tr_post(rt, NULL, to, msg);
+    return status < 0 ? status : tr_offer(rt, NULL, to, msg);
 }
 
 int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size)

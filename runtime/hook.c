@@ -125,7 +125,7 @@ static void send_notice(troupe_ctx *ctx, troupe_msg *message)
     if (ctx->cell->crashed)
         tr_msg_free(&ctx->rt->slab, &ctx->cache, message);
     else
-        tr_send(ctx, tr_cell_addr(ctx->cell), message);
+        tr_send_sure(ctx, tr_cell_addr(ctx->cell), message);
 }
 
 void tr_token_dispatch(troupe_ctx *ctx, struct tr_signal *signal)
@@ -180,7 +180,7 @@ int troupe_token_notify(troupe_ctx *ctx, troupe_token token, unsigned kind)
     struct tr_token_hook *hook;
     int status = make(ctx, TR_HOOK_NOTICE, token, message, &hook);
     if (status == -ECANCELED) {
-        tr_send(ctx, tr_cell_addr(ctx->cell), message);
+        tr_send_sure(ctx, tr_cell_addr(ctx->cell), message);
         return 0;
     }
     if (status < 0) {

@@ -15,6 +15,7 @@
 #include "runtime/hook.h"
 #include "runtime/memory.h"
 #include "runtime/port.h"
+#include "runtime/room.h"
 #include "runtime/scope.h"
 #include "runtime/send.h"
 #include "runtime/timer.h"
@@ -40,6 +41,7 @@ static void init(struct tr_incarnation *inc)
     tr_list_init(&inc->ports);
     tr_list_init(&inc->closing);
     tr_list_init(&inc->watches);
+    tr_list_init(&inc->rooms);
 }
 
 struct tr_incarnation *tr_incarnation_even_closed(troupe_ctx *ctx)
@@ -120,6 +122,7 @@ void tr_incarnation_close(troupe_ctx *ctx, bool crashed)
     tr_hook_drop_notices(ctx, inc);
     tr_token_close(ctx);
     tr_watch_forget_all(ctx, inc);
+    tr_room_forget_all(inc);
 }
 
 void tr_incarnation_drain_alarm(troupe_ctx *ctx, struct tr_alarm *alarm)
@@ -138,7 +141,8 @@ static void reset(troupe_ctx *ctx, struct tr_incarnation *inc)
 {
     TR_ASSERT(!inc->kept && !inc->drain_alarm && !inc->ask_alarm && !inc->scope && tr_list_empty(&inc->ports) &&
               tr_list_empty(&inc->closing) && tr_list_empty(&inc->timers) && tr_list_empty(&inc->watches) &&
-              tr_list_empty(&inc->jobs) && tr_list_empty(&inc->jobs_forever) && !inc->job_alarm && !inc->delays);
+              tr_list_empty(&inc->rooms) && tr_list_empty(&inc->jobs) && tr_list_empty(&inc->jobs_forever) &&
+              !inc->job_alarm && !inc->delays);
     tr_owner_reset(ctx, &inc->owner);
     init(inc);
 }

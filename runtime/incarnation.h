@@ -31,6 +31,7 @@ struct tr_incarnation {
     struct tr_stash stash;        /* messages set aside */
     struct tr_list ports;         /* open ones */
     struct tr_list watches;       /* monitors and links that it made */
+    struct tr_list rooms;         /* wishes for room that are under way: see room.h */
     struct tr_list notices;       /* hooks of troupe_token_notify */
     struct tr_token *scope;       /* its stop token, which lists the tokens that it made; NULL until needed */
     struct tr_list closing;       /* ports with operations in flight, or output that is drained */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/mailbox.h"
@@ -30,6 +31,12 @@ static void quarantine(troupe_ctx *ctx, troupe_msg *msg, unsigned attempts)
     end(ctx, msg, kept ? TROUPE_DEAD_POISON : TROUPE_DEAD_CRASHED);
 }
 
+static void put_back(struct tr_cell *cell, troupe_msg *msg)
+{
+    tr_bound_return(cell, msg);
+    tr_mailbox_put_back(cell, msg);
+}
+
 void tr_redeliver_after_crash(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
@@ -41,13 +48,13 @@ void tr_redeliver_after_crash(troupe_ctx *ctx)
     if (retries == 0) {
         end(ctx, msg, TROUPE_DEAD_CRASHED);
     } else if (cell->life == TR_LIFE_STOPPING) {
-        tr_mailbox_put_back(cell, msg); /* there is no next time: it is buried with the others */
+        put_back(cell, msg); /* there is no next time: it is buried with the others */
     } else if (attempt > retries || !cell->recovery || cell->policy->restart == TROUPE_RESTART_TEMPORARY) {
         quarantine(ctx, msg, attempt);
     } else {
         cell->recovery->retried = msg;
         cell->recovery->attempts = attempt;
         msg->flags |= TR_MSG_RETRIED;
-        tr_mailbox_put_back(cell, msg);
+        put_back(cell, msg);
     }
 }

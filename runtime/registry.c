@@ -28,7 +28,7 @@ static troupe_addr look_up(const struct troupe_runtime *rt, const struct tr_key 
 static void tell_waiting(struct troupe_runtime *rt, troupe_ctx *ctx, const struct tr_key *name, troupe_addr actor)
 {
     struct tr_key key = tr_key_in(name, TR_SPACE_AWAITED);
-    struct tr_saying saying = {.rt = rt, .ctx = ctx};
+    struct tr_saying saying = {.rt = rt, .ctx = ctx, .sure = true};
     troupe_msg *news;
     troupe_addr to;
     while ((news = tr_tie_pop(rt, ctx, &key, &to))) {

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/foreign.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
+#include "runtime/room.h"
 #include "sched/base/assert.h"
 #include "sched/schedule.h"
 
@@ -47,55 +49,112 @@ int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t si
     return 0;
 }
 
+/* The end of a message that was not taken. Its asker, if there is one, is told status. */
+static void die(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, troupe_dead_reason reason,
+                int status)
+{
+    tr_dead_letter(rt, ctx, to, msg, reason);
+    if (msg->flags & TR_MSG_ASK)
+        msg->outcome = status;
+    tr_msg_let_go(rt, ctx, msg);
+}
+
 /* The receiver is gone. */
 static __attribute__((noinline, cold)) int refuse(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to,
                                                   troupe_msg *msg)
 {
     if (msg->flags & TR_MSG_REPLY && troupe_addr_is_nobody(to))
         return tr_foreign_answer(rt, ctx, msg);
-    tr_dead_letter(rt, ctx, to, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR);
-    if (msg->flags & TR_MSG_ASK)
-        msg->outcome = -ESRCH;
-    tr_msg_let_go(rt, ctx, msg);
+    die(rt, ctx, to, msg, msg->flags & TR_MSG_REPLY ? TROUPE_DEAD_LATE_REPLY : TROUPE_DEAD_NO_ACTOR, -ESRCH);
     return -ESRCH;
 }
 
-/* Into the mailbox; TR_PUSH_CLOSED: the receiver is gone, or never was. */
-static inline enum tr_push push(const struct tr_cell_table *cells, troupe_addr to, troupe_msg *msg,
-                                struct tr_cell **receiver)
+void tr_send_dropped(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    die(rt, ctx, to, msg, TROUPE_DEAD_MAILBOX_FULL, -EAGAIN);
+}
+
+/* What a full mailbox means to the sender. */
+enum manner {
+    OFFER, /* refused: nothing was sent */
+    POST,  /* refused: a dead letter */
+    SURE,  /* it is never full */
+};
+
+static __attribute__((noinline, cold)) int turn_away(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to,
+                                                     troupe_msg *msg)
+{
+    int status = ctx && tr_room_want(ctx, to) < 0 ? -ENOMEM : -EAGAIN;
+    tr_msg_free(&rt->slab, ctx ? &ctx->cache : NULL, msg);
+    return status;
+}
+
+static __attribute__((noinline, cold)) int denied(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to,
+                                                  troupe_msg *msg, enum tr_deny why, enum manner manner)
+{
+    if (why == TR_DENY_GONE)
+        return refuse(rt, ctx, to, msg);
+    if (why == TR_DENY_FULL && manner == OFFER)
+        return turn_away(rt, ctx, to, msg);
+    tr_send_dropped(rt, ctx, to, msg);
+    return why == TR_DENY_DROP ? 0 : -EAGAIN;
+}
+
+/* Into the mailbox; TR_PUSH_CLOSED: *why says why not. */
+static inline enum tr_push push(const struct tr_cell_table *cells, troupe_addr to, troupe_msg *msg, bool sure,
+                                struct tr_cell **receiver, enum tr_deny *why)
 {
     struct tr_cell *cell = *receiver = tr_cell_at(cells, to);
+    *why = TR_DENY_GONE;
     if (TR_UNLIKELY(!cell || ck_pr_load_64(&cell->name) != to.bits))
         return TR_PUSH_CLOSED;
     msg->generation = tr_addr_generation(to);
+    if (TR_UNLIKELY(ck_pr_load_ptr(&cell->bound) != NULL))
+        return tr_bound_push(cell, to, msg, sure, why);
     return tr_mailbox_push(cell, msg);
 }
 
 /* The caller's thread is the worker of ctx. */
-static inline int post_here(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+static inline int post_here(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, enum manner manner)
 {
     struct tr_cell *receiver;
-    enum tr_push pushed = push(&ctx->rt->cells, to, msg, &receiver);
+    enum tr_deny why;
+    enum tr_push pushed = push(&ctx->rt->cells, to, msg, manner == SURE, &receiver, &why);
     if (pushed == TR_PUSH_WAKE)
         tr_schedule_here(ctx->rt->pool, ctx->worker, &receiver->runnable);
-    return TR_LIKELY(pushed != TR_PUSH_CLOSED) ? 0 : refuse(ctx->rt, ctx, to, msg);
+    return TR_LIKELY(pushed != TR_PUSH_CLOSED) ? 0 : denied(ctx->rt, ctx, to, msg, why, manner);
+}
+
+static inline int post_from_outside(struct troupe_runtime *rt, troupe_addr to, troupe_msg *msg, enum manner manner)
+{
+    struct tr_cell *receiver;
+    enum tr_deny why;
+    enum tr_push pushed = push(&rt->cells, to, msg, false, &receiver, &why);
+    if (pushed == TR_PUSH_WAKE)
+        tr_ctx_wake(rt, receiver);
+    return pushed != TR_PUSH_CLOSED ? 0 : denied(rt, NULL, to, msg, why, manner);
 }
 
 int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
 {
-    if (ctx)
-        return post_here(ctx, to, msg);
-    struct tr_cell *receiver;
-    enum tr_push pushed = push(&rt->cells, to, msg, &receiver);
-    if (pushed == TR_PUSH_WAKE)
-        tr_ctx_wake(rt, receiver);
-    return pushed != TR_PUSH_CLOSED ? 0 : refuse(rt, NULL, to, msg);
+    return ctx ? post_here(ctx, to, msg, POST) : post_from_outside(rt, to, msg, POST);
+}
+
+int tr_offer(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    return ctx ? post_here(ctx, to, msg, OFFER) : post_from_outside(rt, to, msg, OFFER);
 }
 
 int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
 {
     msg->sender = tr_cell_addr(ctx->cell);
-    return post_here(ctx, to, msg);
+    return post_here(ctx, to, msg, POST);
+}
+
+int tr_send_sure(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    msg->sender = tr_cell_addr(ctx->cell);
+    return post_here(ctx, to, msg, SURE);
 }
 
 static NOINLINE int tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
@@ -106,17 +165,24 @@ static NOINLINE int tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const v
     if (size)
         memcpy(msg->payload, payload, size);
     msg->sender = tr_cell_addr(ctx->cell);
-    return post_here(ctx, to, msg);
+    return post_here(ctx, to, msg, OFFER);
 }
 
-/* The same as tell, for none to two words to an actor that lives, while there is a block at hand: then nothing is called
+/* Not to's cell any more, or with a bound: by one branch. */
+static inline bool is_special(const struct tr_cell *cell, troupe_addr to)
+{
+    uint64_t other = ck_pr_load_64(&cell->name) ^ to.bits;
+    return (other | (uintptr_t)ck_pr_load_ptr(&cell->bound)) != 0;
+}
+
+/* The same as tell, for none to two words to an actor that lives and has no bound, while there is a block at hand: then nothing is called
  * from here that is not called last, so that no register needs to be saved. */
 int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
     struct troupe_runtime *rt = ctx->rt;
     struct tr_cell *cell = tr_cell_at(&rt->cells, to);
     bool usual = (size & ~(size_t)(3 * WORD)) == 0 && size <= TR_MSG_SMALL_MAX && kind <= UINT16_MAX && cell;
-    if (TR_UNLIKELY(!usual || ck_pr_load_64(&cell->name) != to.bits || !tr_slab_has(&ctx->cache, TR_CLASS_64)))
+    if (TR_UNLIKELY(!usual || is_special(cell, to) || !tr_slab_has(&ctx->cache, TR_CLASS_64)))
         return tell(ctx, to, kind, payload, size);
     troupe_msg *msg = tr_msg_init_small(tr_slab_pop(&ctx->cache, TR_CLASS_64), size, kind);
     if (TR_LIKELY(size >= WORD))
@@ -152,7 +218,8 @@ void tr_send_uncompose(troupe_ctx *ctx, troupe_msg *msg)
 int troupe_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
 {
     tr_send_uncompose(ctx, msg);
-    return tr_send(ctx, to, msg);
+    msg->sender = tr_cell_addr(ctx->cell);
+    return post_here(ctx, to, msg, OFFER);
 }
 
 void troupe_discard(troupe_ctx *ctx, troupe_msg *msg)

@@ -16,10 +16,18 @@ int tr_send_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t si
 void tr_send_uncompose(troupe_ctx *ctx, troupe_msg *msg);
 void tr_send_unkeep(struct tr_incarnation *inc, troupe_msg *msg);
 
-/* Pushes msg, whose sender is set, and wakes the receiver. Consumes it: on -ESRCH it became a dead letter. */
+/* Pushes msg, whose sender is set, and wakes the receiver. Consumes it: on -ESRCH, and on -EAGAIN (a full mailbox), it
+ * became a dead letter. ctx: NULL on a thread outside. */
 int tr_post(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
-/* The same from the running actor. */
+/* The same, but what a full mailbox refuses is as if it had not been sent: -EAGAIN, and the running actor will be told of
+ * room; -ENOMEM: it could not be. For senders that can do something about it. */
+int tr_offer(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
+/* As tr_post, from the running actor. */
 int tr_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
+/* The same for what must not be lost: no mailbox is too full for it. */
+int tr_send_sure(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
+/* msg, which the policy of a full mailbox drops, becomes a dead letter. */
+void tr_send_dropped(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
 
 /* The end of a message that no mailbox names: see tr_msg_finish in context.h. */
 void tr_msg_let_go(struct troupe_runtime *rt, troupe_ctx *ctx, troupe_msg *msg);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A control signal: a node embedded in the thing it speaks of (a child's cell, an alarm, an I/O op), so that sending
  * one needs no memory and cannot fail. Owned by that thing; in the receiver's control lane between push and dispatch.
- * Only alarms, monitors, hooks and jobs may outlive their receiver; those find nothing of theirs in the cell's next
- * actor and are freed. It is not a message: users never see it. */
+ * Only alarms, monitors, hooks, jobs and wishes for room may outlive their receiver; those find nothing of theirs in the
+ * cell's next actor and are freed. It is not a message: users never see it. */
 #ifndef TR_RUNTIME_SIGNAL_H
 #define TR_RUNTIME_SIGNAL_H
 
@@ -24,6 +24,8 @@ enum tr_signal_kind {
     TR_SIGNAL_WATCH_ADD,    /* embedded in a monitor: somebody wants to know of this actor's end */
     TR_SIGNAL_WATCH_CANCEL, /* embedded in a monitor: no longer, or a linked watcher crashed */
     TR_SIGNAL_LINK,         /* embedded in a monitor: an actor that this one is linked to has crashed or ended */
+    TR_SIGNAL_ROOM_WANTED,  /* embedded in a wish for room (room.h): this actor's mailbox refused somebody */
+    TR_SIGNAL_ROOM,         /* the same on its way back: there is room now */
 };
 
 struct tr_signal {

@@ -6,11 +6,13 @@
 
 #include "io/poison.h"
 #include "runtime/ask.h"
+#include "runtime/bound.h"
 #include "runtime/delay.h"
 #include "runtime/foreign.h"
 #include "runtime/hook.h"
 #include "runtime/names.h"
 #include "runtime/port.h"
+#include "runtime/room.h"
 #include "runtime/tie.h"
 #include "runtime/timer.h"
 #include "runtime/token.h"
@@ -34,6 +36,8 @@ static const size_t class_size[TR_CLASS_COUNT] = {
     [TR_CLASS_HOOK] = ROUND_UP(sizeof(struct tr_token_hook)),
     [TR_CLASS_WATCH] = ROUND_UP(sizeof(struct tr_watch)),
     [TR_CLASS_MONITOR] = ROUND_UP(sizeof(struct tr_monitor)),
+    [TR_CLASS_BOUND] = ROUND_UP(sizeof(struct tr_bound)),
+    [TR_CLASS_ROOM] = ROUND_UP(sizeof(struct tr_room)),
     [TR_CLASS_NAME] = ROUND_UP(sizeof(struct tr_name)),
     [TR_CLASS_TIE] = ROUND_UP(sizeof(struct tr_tie)),
     [TR_CLASS_DELAY] = sizeof(struct tr_delay),

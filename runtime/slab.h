@@ -32,6 +32,8 @@ enum tr_class {
     TR_CLASS_HOOK,
     TR_CLASS_WATCH,
     TR_CLASS_MONITOR,
+    TR_CLASS_BOUND,
+    TR_CLASS_ROOM,
     TR_CLASS_NAME,
     TR_CLASS_TIE,
     TR_CLASS_DELAY, /* a message as well, once it is due */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/family.h"
 #include "runtime/incarnation.h"
@@ -52,15 +53,18 @@ static const troupe_supervision *policy_of(const struct tr_spawn_request *reques
     return (const void *)((const char *)request->args + supervision_offset(request->behavior));
 }
 
-/* A slot's owner fields as a new actor needs them. */
-static void fill(struct tr_cell *cell, struct tr_cell *parent, const struct tr_spawn_request *request)
+/* A slot's fields as a new actor needs them. */
+static void fill(struct tr_cell *cell, struct tr_cell *parent, const struct tr_spawn_request *request,
+                 struct tr_bound *bound)
 {
     cell->behavior = request->behavior;
     ck_pr_store_ptr(&cell->parent, parent);
     cell->policy = policy_of(request);
     cell->args = request->args;
     cell->place = request->place;
+    ck_pr_store_ptr(&cell->bound, bound);
     cell->mood = 0;
+    cell->unusual = bound ? TR_UNUSUAL_BOUNDED : 0;
     ck_pr_store_8(&cell->life, request->unborn ? TR_LIFE_WAITING : TR_LIFE_STARTING);
     cell->unborn = request->unborn;
     cell->reason = TROUPE_REASON_NORMAL;
@@ -84,6 +88,8 @@ static void refuse_faulty(const troupe_behavior *behavior, const troupe_supervis
     const char *fault = !behavior->name ? "a behavior needs a name" : tr_policy_fault(policy);
     if (!fault)
         fault = tr_policy_children_fault(&behavior->children);
+    if (!fault && (unsigned)behavior->mailbox.overflow >= TROUPE_OVERFLOW_COUNT)
+        fault = "mailbox.overflow is none of TROUPE_OVERFLOW_";
     if (fault)
         refuse(behavior, fault);
 }
@@ -94,8 +100,16 @@ struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct t
     struct tr_cell *cell = tr_cell_get(&ctx->rt->cells, &ctx->slots);
     if (!cell)
         return NULL;
-    fill(cell, parent, request);
+    struct tr_bound *bound = NULL;
+    if (tr_bound_wanted(request->behavior) && !(bound = tr_bound_new(ctx, request->behavior))) {
+        tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
+        return NULL;
+    }
+    fill(cell, parent, request, bound);
     if (parent && !tr_family_adopt(ctx, cell)) {
+        if (bound)
+            tr_bound_free(ctx, bound);
+        ck_pr_store_ptr(&cell->bound, NULL);
         tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
         return NULL;
     }

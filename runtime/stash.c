@@ -3,6 +3,7 @@
 
 #include <troupe/stash.h>
 
+#include "runtime/bound.h"
 #include "runtime/incarnation.h"
 #include "runtime/take.h"
 
@@ -13,6 +14,9 @@ unsigned tr_stash_empty(struct tr_cell *cell, struct tr_stash *stash)
         return 0;
     if (!cell->fifo_head)
         cell->fifo_tail = stash->newest;
+    stash->newest->next = NULL;
+    for (const troupe_msg *msg = stash->oldest; msg; msg = msg->next)
+        tr_bound_return(cell, msg);
     stash->newest->next = cell->fifo_head;
     cell->fifo_head = stash->oldest;
     *stash = (struct tr_stash){0};

@@ -20,6 +20,7 @@
 #include "runtime/port.h"
 #include "runtime/recovery.h"
 #include "runtime/redeliver.h"
+#include "runtime/room.h"
 #include "runtime/root.h"
 #include "runtime/scope.h"
 #include "runtime/timer.h"
@@ -412,6 +413,12 @@ static void dispatch(troupe_ctx *ctx, struct tr_signal *signal)
         return;
     case TR_SIGNAL_OP:
         tr_port_dispatch(ctx, signal);
+        return;
+    case TR_SIGNAL_ROOM_WANTED:
+        tr_room_wanted(ctx, signal);
+        return;
+    case TR_SIGNAL_ROOM:
+        tr_room_dispatch(ctx, signal);
         return;
     }
 }

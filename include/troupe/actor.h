@@ -37,6 +37,32 @@ typedef struct troupe_handler {
     unsigned retries;
 } troupe_handler;
 
+/* What becomes of a message for a full mailbox. */
+typedef enum troupe_overflow {
+    TROUPE_OVERFLOW_REFUSE = 0,  /* it is not sent: its sender gets -EAGAIN, and is told when there is room (`room`) */
+    TROUPE_OVERFLOW_DROP_NEWEST, /* it becomes a dead letter (mailbox_full); of an ask the asker gets -EAGAIN */
+    TROUPE_OVERFLOW_DROP_OLDEST, /* the same for the oldest that waits: see troupe_mailbox */
+    TROUPE_OVERFLOW_COUNT
+} troupe_overflow;
+
+#define TROUPE_MAILBOX_COUNTED UINT32_MAX
+
+/* How many messages may wait for an actor. Counted are those that were sent and that its handlers have not been given yet:
+ * asks and timers' messages too, but no replies, no news of monitors and of tokens, no I/O events. Those, stops, kills
+ * and all else that supervision needs pass a full mailbox, so that no limit can hold an ask's answer up. Nothing ever
+ * blocks: actors that send to each other cannot lock each other up. A restart keeps what waits.
+ * A bounded actor costs 64 bytes more and some 30 ns per message; a limit costs nobody else. */
+typedef struct troupe_mailbox {
+    /* 0: no limit, and nothing is counted. TROUPE_MAILBOX_COUNTED: no limit, but troupe_depth knows. */
+    uint32_t limit;
+    /* REFUSE and DROP_NEWEST: never more than limit wait, but for what a crashed handler is to be given again
+     * (troupe_handler, retries). DROP_OLDEST: the actor drops, when it takes one out, the oldest as long as more than limit wait;
+     * until it comes to that up to 2 * limit wait, beyond that the newest is dropped. The handlers' `drop` is not called
+     * for what is dropped: the hook dead_letter (runtime.h) sees it.
+     * Timers' messages that are refused become dead letters (mailbox_full). */
+    troupe_overflow overflow;
+} troupe_mailbox;
+
 /* A behavior: constant data that says what an actor of this type is. It must outlive the runtime. A mistake in it (no
  * name, a number above its limit, a value that is none) is the program's: its first spawn ends the process and says so.
  * Callbacks run like handlers: one at a time, and a panic in any of them is a crash of the actor. */
@@ -67,6 +93,11 @@ struct troupe_behavior {
     troupe_verdict (*child_escalated)(troupe_ctx *ctx, void *self, const troupe_crash *crash);
     /* After a verdict REPLACE_CHILD: fresh is in the place of old, which has ended. */
     void (*child_replaced)(troupe_ctx *ctx, void *self, troupe_addr old, troupe_addr fresh);
+    /* A mailbox that refused this incarnation (-EAGAIN: see troupe_mailbox) has room again: at most half of its limit
+     * waits, or its actor has ended. Once for all that it was refused by that actor since the last call; it may be
+     * refused again. Not called if it was refused in `stopped` or `crashed`, or by way of a group, a router or a name. */
+    void (*room)(troupe_ctx *ctx, void *self, troupe_addr where);
+    troupe_mailbox mailbox;         /* how many messages may wait for an actor of this behavior */
     troupe_supervision supervision; /* how actors of this behavior are supervised, unless their spawn says otherwise */
     troupe_children children;       /* how they look after their children */
     bool recover_faults;            /* with troupe_options.recover_faults: a hardware fault in its code is a crash */
@@ -100,6 +131,9 @@ TROUPE_API troupe_addr troupe_child_at(const troupe_ctx *ctx, unsigned place);
 TROUPE_API troupe_addr troupe_self(const troupe_ctx *ctx);
 TROUPE_API troupe_addr troupe_parent(const troupe_ctx *ctx);   /* nobody for the root */
 TROUPE_API unsigned troupe_incarnation(const troupe_ctx *ctx); /* 1 for the first */
+/* How many counted messages wait for an actor whose behavior has a mailbox.limit, at this moment: one look, however many
+ * they are. -ESRCH: it has ended; -EOPNOTSUPP: they are not counted. */
+TROUPE_API int64_t troupe_depth(const troupe_ctx *ctx, troupe_addr actor);
 /* Monotonic nanoseconds, as the worker last read the clock: free, and at most 16 short activations old. */
 TROUPE_API uint64_t troupe_now(const troupe_ctx *ctx);
 

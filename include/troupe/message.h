@@ -35,7 +35,7 @@ TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
  *   kind     index into the receiver's handler table
  *   payload  size bytes, at most TROUPE_PAYLOAD_MAX, copied before the call returns; may be NULL when size is 0
  * Returns 0: it will be handled or become a dead letter. -ESRCH: the receiver has ended; it became a dead letter now.
- *   -ENOMEM or -EMSGSIZE: nothing was sent.
+ *   -ENOMEM or -EMSGSIZE: nothing was sent. -EAGAIN: the same, the receiver's mailbox is full (actor.h, troupe_mailbox).
  * Order: first in, first out per sender and receiver, also across a restart of the receiver; none between senders. */
 TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size);
 
@@ -45,7 +45,8 @@ TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const
  * What is left over when the handler returns or panics is freed, without a handler's drop. */
 TROUPE_API troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size);
 TROUPE_API void *troupe_msg_body(troupe_msg *msg);
-/* As troupe_tell, but 0 and -ESRCH are all that it returns; msg is consumed in every case. */
+/* As troupe_tell, but without -EMSGSIZE, and -ENOMEM only where a full mailbox could not promise its `room`; msg is
+ * consumed in every case. */
 TROUPE_API int troupe_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
 TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
 
@@ -58,6 +59,7 @@ TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
  *   -ESRCH       the receiver has ended, or ended before it handled the message, or while it kept it
  *   -ENODATA     the receiver handled it and neither replied nor kept it, or released it
  *   -EOPNOTSUPP  the receiver has no handler for this kind, or not for this size of payload
+ *   -EAGAIN      the receiver's mailbox was full, and its policy drops (actor.h, troupe_mailbox)
  *   -ECANCELED   the token it was begun under is cancelled (token.h); a reply that comes later becomes a dead letter
  * Below 0 payload must not be looked at. Replies, and the news that there will be none, come in the order in which the
  * receiver sent them, among its other messages; a time-out overtakes the mailbox. */
@@ -77,11 +79,11 @@ typedef void troupe_answer_fn(troupe_ctx *ctx, void *self, const troupe_answer *
  *               TROUPE_FOREVER for none
  *   done        required; called exactly once and never inside of this call, unless this incarnation ends before
  *   arg         handed to done; the runtime never looks at it
- * Returns 0: done will be called, also when the receiver is already gone. -ENOMEM, -EMSGSIZE: nothing was sent and done
- *   will not be called. */
+ * Returns 0: done will be called, also when the receiver is already gone. -ENOMEM, -EMSGSIZE, or -EAGAIN (as of
+ *   troupe_tell): nothing was sent and done will not be called. */
 TROUPE_API int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
                           uint64_t timeout_ns, troupe_answer_fn *done, void *arg);
-/* The same with a composed message; msg is consumed in every case. Returns 0 or -ENOMEM. */
+/* The same with a composed message; msg is consumed in every case. Returns 0, -ENOMEM or -EAGAIN. */
 TROUPE_API int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
                                troupe_answer_fn *done, void *arg);
 

@@ -126,7 +126,8 @@ TROUPE_API troupe_runtime *troupe_runtime_retain(troupe_runtime *rt);
 TROUPE_API void troupe_runtime_release(troupe_runtime *rt);
 
 /* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, also a worker of another
- * runtime, in its handlers. Order: first in, first out per thread and receiver. Returns as troupe_tell; -ESHUTDOWN: all
+ * runtime, in its handlers. Order: first in, first out per thread and receiver. Returns as troupe_tell, but after -EAGAIN
+ * nobody is told of room; -ESHUTDOWN: all
  * actors have ended, nothing was sent, and there is no dead letter. */
 TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size);
 
@@ -143,6 +144,8 @@ TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned 
  * There is no spawn from outside: a child is its parent's to supervise and to count. Ask the parent for one. */
 TROUPE_API int troupe_runtime_ask(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size,
                                   uint64_t timeout_ns, void *reply, size_t *reply_size);
+/* troupe_depth (actor.h) from any thread; -ESHUTDOWN: all actors have ended. */
+TROUPE_API int64_t troupe_runtime_depth(troupe_runtime *rt, troupe_addr actor);
 /* The runtime of the running actor. */
 TROUPE_API troupe_runtime *troupe_ctx_runtime(const troupe_ctx *ctx);
 

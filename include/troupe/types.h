@@ -67,6 +67,7 @@ typedef enum troupe_dead_reason {
     TROUPE_DEAD_BAD_SIZE,     /* its payload has not the size that the handler declares */
     TROUPE_DEAD_LATE_REPLY,   /* a reply (or why there is none) to an ask that has ended, or whose incarnation has */
     TROUPE_DEAD_POISON,       /* it crashed its handler once more than the handler's retries; it is in quarantine */
+    TROUPE_DEAD_MAILBOX_FULL, /* its receiver's mailbox is bounded, and was full (actor.h, mailbox) */
     TROUPE_DEAD_COUNT
 } troupe_dead_reason;
 
