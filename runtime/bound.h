@@ -25,14 +25,23 @@ struct tr_room;
  * K comes after the A of the same message: that is before the push, whose release meets the owner's F (mailbox.h). So
  *   the count is never below 0, and n is at least what is in the mailbox. A message that passed A when its actor lived
  *   and was pushed to the next one in the slot is stale there, and not counted: its generation is not that of `born`.
+
+ * THE PROBE: serial in the high half, in the low half when the message that is the probe was sent, 0: none is.
+ *   M  spawn   {serial, 0}
+ *   P  sender  CAS {s, 0} -> {s, now} between A and its push: its message, marked by msg->prev, is the probe
+ *   K  owner   {s, 0}                 when it takes that message
+ *   E  owner   {serial + 1, 0}
+ * While the probe waits the oldest message is at least as old as it. Between K and the next P nobody knows, so that an
+ *   old mailbox is found to be so after as long as one message waits, at the latest. P fails after E, like A.
  * Checked by: tests/runtime/test_bound.c, also under ThreadSanitizer. */
 struct tr_bound {
     struct tr_room *first, *last; /* who waits for room, the owner's; the slab's words when free */
-    uint64_t word;
+    uint64_t word, probe;
     /* Constant for the actor's life. */
     uint32_t limit; /* messages; UINT32_MAX: none, it only counts */
     uint32_t top;   /* a sender is denied at this many */
     uint32_t overflow;
+    uint32_t max_age; /* of the probe, in ticks (bound.c); 0: any */
 } TR_ALIGNED_LINE;
 
 /* Why a push was denied. */
@@ -44,7 +53,7 @@ enum tr_deny {
 
 static inline bool tr_bound_wanted(const troupe_behavior *behavior)
 {
-    return behavior->mailbox.limit != 0;
+    return behavior->mailbox.limit != 0 || behavior->mailbox.max_age_ns != 0;
 }
 
 /* NULL: out of memory. */
@@ -66,14 +75,11 @@ static inline bool tr_bound_counts(const struct tr_cell *cell, const troupe_msg 
 
 /* K: msg was popped for good. Tells those who wait when there is room again. False: too many wait, and the policy wants
  * this one, the oldest, dropped. */
-bool tr_bound_take(troupe_ctx *ctx, const troupe_msg *msg);
+bool tr_bound_take(troupe_ctx *ctx, troupe_msg *msg);
 /* R: msg, which was taken, goes back. */
 void tr_bound_return(struct tr_cell *cell, const troupe_msg *msg);
 
-/* At most half of the limit waits. */
-static inline bool tr_bound_has_room(const struct tr_bound *bound)
-{
-    return (uint32_t)ck_pr_load_64(&bound->word) <= bound->limit / 2;
-}
+/* At most half of the limit waits, and none that is known to wait too long. */
+bool tr_bound_has_room(const struct tr_bound *bound);
 
 #endif

@@ -53,7 +53,7 @@ typedef enum troupe_overflow {
  * blocks: actors that send to each other cannot lock each other up. A restart keeps what waits.
  * A bounded actor costs 64 bytes more and some 30 ns per message; a limit costs nobody else. */
 typedef struct troupe_mailbox {
-    /* 0: no limit, and nothing is counted. TROUPE_MAILBOX_COUNTED: no limit, but troupe_depth knows. */
+    /* 0: no limit, and, without max_age_ns, nothing is counted. TROUPE_MAILBOX_COUNTED: no limit, but troupe_depth knows. */
     uint32_t limit;
     /* REFUSE and DROP_NEWEST: never more than limit wait, but for what a crashed handler is to be given again
      * (troupe_handler, retries). DROP_OLDEST: the actor drops, when it takes one out, the oldest as long as more than limit wait;
@@ -61,6 +61,10 @@ typedef struct troupe_mailbox {
      * for what is dropped: the hook dead_letter (runtime.h) sees it.
      * Timers' messages that are refused become dead letters (mailbox_full). */
     troupe_overflow overflow;
+    /* 0: any. Else a message is also refused, or dropped as the newest (both DROP policies), while one that was sent longer
+     * ago is known to wait: how old the oldest is the senders find out by looking at one message at a time, so it may be
+     * noticed late, by as much again as that message waits, but never early. In steps of 16 µs; beyond 9 hours as 9 hours. */
+    uint64_t max_age_ns;
 } troupe_mailbox;
 
 /* A behavior: constant data that says what an actor of this type is. It must outlive the runtime. A mistake in it (no
@@ -94,7 +98,7 @@ struct troupe_behavior {
     /* After a verdict REPLACE_CHILD: fresh is in the place of old, which has ended. */
     void (*child_replaced)(troupe_ctx *ctx, void *self, troupe_addr old, troupe_addr fresh);
     /* A mailbox that refused this incarnation (-EAGAIN: see troupe_mailbox) has room again: at most half of its limit
-     * waits, or its actor has ended. Once for all that it was refused by that actor since the last call; it may be
+     * waits and none for too long, or its actor has ended. Once for all that it was refused by that actor since the last call; it may be
      * refused again. Not called if it was refused in `stopped` or `crashed`, or by way of a group, a router or a name. */
     void (*room)(troupe_ctx *ctx, void *self, troupe_addr where);
     troupe_mailbox mailbox;         /* how many messages may wait for an actor of this behavior */
@@ -131,7 +135,7 @@ TROUPE_API troupe_addr troupe_child_at(const troupe_ctx *ctx, unsigned place);
 TROUPE_API troupe_addr troupe_self(const troupe_ctx *ctx);
 TROUPE_API troupe_addr troupe_parent(const troupe_ctx *ctx);   /* nobody for the root */
 TROUPE_API unsigned troupe_incarnation(const troupe_ctx *ctx); /* 1 for the first */
-/* How many counted messages wait for an actor whose behavior has a mailbox.limit, at this moment: one look, however many
+/* How many counted messages wait for an actor whose behavior has a mailbox.limit or max_age_ns, at this moment: one look, however many
  * they are. -ESRCH: it has ended; -EOPNOTSUPP: they are not counted. */
 TROUPE_API int64_t troupe_depth(const troupe_ctx *ctx, troupe_addr actor);
 /* Monotonic nanoseconds, as the worker last read the clock: free, and at most 16 short activations old. */

@@ -747,6 +747,10 @@ HANDLER(on_shoot)
 static const troupe_behavior shooter = {
     .name = "shooter", .started = shooter_started, .room = room_of_a_waiter, .handlers = {[GO] = ON(on_shoot, 0)}};
 
+/* Old at once, so that a probe that is left behind would refuse for ever. */
+static const troupe_behavior aged = {
+    .name = "aged", .mailbox = {.limit = 100, .max_age_ns = 1}, .handlers = {[NUMBER] = ON(on_number, 8)}};
+
 static void live_again(troupe_ctx *ctx);
 
 static bool was_hit(troupe_ctx *ctx)
@@ -762,7 +766,7 @@ static bool all_shot(troupe_ctx *ctx)
 
 static void one_life(troupe_ctx *ctx)
 {
-    static const troupe_behavior *const kinds[] = {&refuser, &unbounded, &narrow, &oldest, &refuser, &newest};
+    static const troupe_behavior *const kinds[] = {&refuser, &unbounded, &narrow, &oldest, &aged, &newest};
     troupe_addr before = scene.to;
     scene.to = troupe_spawn(ctx, kinds[word(CRASHES) % 6], NULL, NULL);
     ck_pr_store_64(&world.addr[3].bits, scene.to.bits);
@@ -889,6 +893,111 @@ Test(bound, two_actors_with_a_limit_of_one_that_flood_each_other_get_on)
             cr_assert_gt(word(RIVALS + 4 + i), 100);
         }
         cr_assert_eq(dead_total(), 0);
+    }
+}
+
+/* --- age ---------------------------------------------------------------------------------------------------------- */
+
+enum { AGE_MS = 20 };
+
+#define OF_AGE(name_, overflow_, limit_)                                                                               \
+    static const troupe_behavior name_ = {                                                                             \
+        .name = #name_,                                                                                                \
+        .mailbox = {.limit = limit_, .overflow = overflow_, .max_age_ns = TROUPE_MS(AGE_MS)},                          \
+        .handlers = {[NUMBER] = ON(on_number, 8), [ASKED] = ON(on_asked, 0)},                                          \
+    }
+
+OF_AGE(old_refuser, TROUPE_OVERFLOW_REFUSE, 0);
+OF_AGE(old_newest, TROUPE_OVERFLOW_DROP_NEWEST, 100);
+OF_AGE(old_oldest, TROUPE_OVERFLOW_DROP_OLDEST, 100);
+
+static bool it_is_later(troupe_ctx *ctx)
+{
+    (void)ctx;
+    return clock_ns() > until_ns;
+}
+
+static void wait_for_age(troupe_ctx *ctx, void (*then)(troupe_ctx *ctx))
+{
+    until_ns = clock_ns() + TROUPE_MS(AGE_MS + 1);
+    when(ctx, it_is_later, then);
+}
+
+static void grown_old_again(troupe_ctx *ctx)
+{
+    expect(tell_number(ctx, 4), -EAGAIN, "tell when it is old again");
+    expect(depth(ctx), 1, "depth of an old mailbox");
+    troupe_resume(ctx, scene.to);
+    when(ctx, is_empty_and_told, finish);
+}
+
+static void young_again(troupe_ctx *ctx)
+{
+    expect((int64_t)word(ROOMS), 1, "room, once");
+    world.word[ROOMS] = 0;
+    troupe_suspend(ctx, scene.to);
+    expect(tell_number(ctx, 3), 0, "tell when it is young again");
+    wait_for_age(ctx, grown_old_again);
+}
+
+static void grown_old(troupe_ctx *ctx)
+{
+    expect(tell_number(ctx, 2), -EAGAIN, "tell to an old mailbox");
+    expect((int64_t)word(ROOMS), 0, "no room while it is old");
+    troupe_resume(ctx, scene.to);
+    when(ctx, is_empty_and_told, young_again);
+}
+
+/* A while in which a word that came too soon would be seen. */
+static void grown_old_first(troupe_ctx *ctx)
+{
+    expect(tell_number(ctx, 2), -EAGAIN, "tell to an old mailbox");
+    wait_for_age(ctx, grown_old);
+}
+
+static void age(troupe_ctx *ctx)
+{
+    uint64_t begun = clock_ns();
+    spawn_shut(ctx, &old_refuser);
+    int64_t status = tell_numbers(ctx, 1, 100);
+    if (clock_ns() - begun < TROUPE_MS(AGE_MS)) /* else the machine was slow, and it may be old already */
+        expect(status, 0, "tell to a young mailbox");
+    wait_for_age(ctx, grown_old_first);
+}
+
+Test(bound, a_mailbox_in_which_a_message_is_too_old_refuses_until_it_is_taken)
+{
+    for (unsigned workers = 1; workers <= 2; workers++) {
+        play(age, workers);
+        cr_assert_eq(word(HANDLED), word(SENT));
+        cr_assert_eq(dead_total(), 0);
+    }
+}
+
+static void grown_old_and_drops(troupe_ctx *ctx)
+{
+    expect(tell_number(ctx, 2), 0, "tell to an old mailbox that drops");
+    expect(troupe_ask(ctx, scene.to, ASKED, NULL, 0, TROUPE_FOREVER, on_answer, NULL), 0, "ask it");
+    troupe_resume(ctx, scene.to);
+    when(ctx, is_empty_and_answered, finish);
+}
+
+static void age_and_drop(troupe_ctx *ctx)
+{
+    spawn_shut(ctx, flooded);
+    tell_number(ctx, 1);
+    wait_for_age(ctx, grown_old_and_drops);
+}
+
+Test(bound, of_an_old_mailbox_that_drops_the_newest_are_dead_letters)
+{
+    const troupe_behavior *const policies[] = {&old_newest, &old_oldest};
+    for (unsigned i = 0; i < 2; i++) {
+        flooded = policies[i];
+        play(age_and_drop, 2);
+        cr_assert_eq(word(HANDLED), 1);
+        cr_assert_eq(world.dead[TROUPE_DEAD_MAILBOX_FULL], 2);
+        cr_assert_eq((int64_t)word(STATUS), -EAGAIN);
     }
 }
 
