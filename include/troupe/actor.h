@@ -51,7 +51,7 @@ typedef enum troupe_overflow {
  * asks and timers' messages too, but no replies, no news of monitors and of tokens, no I/O events. Those, stops, kills
  * and all else that supervision needs pass a full mailbox, so that no limit can hold an ask's answer up. Nothing ever
  * blocks: actors that send to each other cannot lock each other up. A restart keeps what waits.
- * A bounded actor costs 64 bytes more and some 30 ns per message; a limit costs nobody else. */
+ * A bounded actor costs 64 bytes more; a limit costs nobody else. */
 typedef struct troupe_mailbox {
     /* 0: no limit, and, without max_age_ns, nothing is counted. TROUPE_MAILBOX_COUNTED: no limit, but troupe_depth knows. */
     uint32_t limit;
