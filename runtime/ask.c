@@ -146,6 +146,8 @@ static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uin
     if (TR_LIKELY(status == 0 || status == -ESRCH))
         return 0;
     ask_free(ctx, ask);
+    if (holds)
+        tr_hold_end(ctx);
     return status;
 }
 

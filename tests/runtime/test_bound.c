@@ -263,6 +263,7 @@ static void refuse_the_fifth(troupe_ctx *ctx)
     troupe_msg *msg = troupe_compose(ctx, NUMBER, 8);
     expect(troupe_send(ctx, scene.to, msg), -EAGAIN, "send beyond the limit");
     expect(troupe_ask(ctx, scene.to, ASKED, NULL, 0, TROUPE_FOREVER, on_answer, NULL), -EAGAIN, "ask beyond");
+    expect(troupe_ask_hold(ctx, scene.to, ASKED, NULL, 0, TROUPE_FOREVER, on_answer, NULL), -EAGAIN, "ask with hold");
     expect(troupe_runtime_tell(troupe_ctx_runtime(ctx), scene.to, TICK, NULL, 0), -EAGAIN, "tell from outside");
     expect(depth(ctx), 4, "depth after refusals");
     troupe_resume(ctx, scene.to);
