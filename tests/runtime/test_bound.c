@@ -542,6 +542,38 @@ Test(bound, a_restart_keeps_what_waits_and_its_count)
     }
 }
 
+/* Sets everything aside once, and takes it back at the third. */
+HANDLER(on_stashed)
+{
+    if (word(STEPS) == 0 && bump(CANCELS) <= 3)
+        troupe_stash(ctx, msg);
+    else
+        number(ctx, msg);
+    if (word(CANCELS) == 3 && word(STEPS) == 0) {
+        bump(STEPS);
+        expect((int64_t)troupe_unstash_all(ctx), 3, "unstashed");
+        expect(troupe_depth(ctx, troupe_self(ctx)), 4, "what was set aside waits again");
+    }
+}
+
+static const troupe_behavior stasher = {
+    .name = "stasher", .mailbox = {.limit = 4}, .handlers = {[NUMBER] = ON(on_stashed, 8)}};
+
+static void stash_some(troupe_ctx *ctx)
+{
+    spawn_shut(ctx, &stasher);
+    expect(tell_numbers(ctx, 1, 4), 0, "tell up to the limit");
+    troupe_resume(ctx, scene.to);
+    when(ctx, is_empty, finish);
+}
+
+Test(bound, what_is_set_aside_counts_again_when_it_is_taken_back)
+{
+    play(stash_some, 1);
+    cr_assert_eq(word(HANDLED), 4);
+    cr_assert_eq(word(LAST), 4);
+}
+
 /* --- who waits for room ends before ------------------------------------------------------------------------------------ */
 
 static void room_of_a_waiter(troupe_ctx *ctx, void *self, troupe_addr where)
