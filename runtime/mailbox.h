@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mailbox of a cell: a user lane and a control lane, and the wake protocol that schedules an actor exactly once.
  * Pushes may come from any thread; fetch, idle and close are the owner's: the worker that runs the cell.
- * It is not bounded and never blocks; what a message means is none of its business. */
+ * It has no bounds itself (see bound.h) and never blocks; what a message means is none of its business. */
 #ifndef TR_RUNTIME_MAILBOX_H
 #define TR_RUNTIME_MAILBOX_H
 

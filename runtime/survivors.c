@@ -282,7 +282,7 @@ static void inquire(struct look *look)
 
 unsigned tr_survivors_each(troupe_runtime *rt, void (*line)(void *arg, const char *line), void *arg)
 {
-    struct inquiry *inquiries[TROUPE_WORKERS_MAX];
+    struct inquiry *inquiries[TROUPE_WORKERS_MAX] = {0};
     struct look look = {.rt = rt, .inquiries = inquiries, .line = line, .arg = arg};
     inquire(&look);
     look_around(&look);

@@ -38,6 +38,7 @@ void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
     switch (letter->reason) {
     case TROUPE_DEAD_CRASHED:
     case TROUPE_DEAD_NO_ACTOR:
+    case TROUPE_DEAD_MAILBOX_FULL:
         kv_request_drop(letter->payload, letter->size);
         break;
     case TROUPE_DEAD_POISON:
