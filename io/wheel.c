@@ -153,7 +153,7 @@ static __attribute__((noinline)) void forget_scout(struct tr_wheel *wheel, struc
 static void emptied(struct tr_wheel *wheel, const struct tr_list *list)
 {
     size_t at = (size_t)((uintptr_t)list - (uintptr_t)wheel->slots) / sizeof(struct tr_wheel_slot);
-    if ((uintptr_t)list < (uintptr_t)wheel->slots || at >= TR_WHEEL_LEVELS * TR_WHEEL_SLOTS)
+    if ((uintptr_t)list < (uintptr_t)wheel->slots || at >= (size_t)TR_WHEEL_LEVELS * TR_WHEEL_SLOTS)
         return; /* the list of what is due */
     wheel->occupied[at / TR_WHEEL_SLOTS][at % TR_WHEEL_SLOTS / 64] &= ~(UINT64_C(1) << (at % 64));
 }

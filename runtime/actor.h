@@ -17,9 +17,9 @@ void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runna
 /* What they call `turn`: the boundary of panics, in which all of the turn's activations run. */
 void tr_actor_turn(void *arg, struct tr_worker *worker);
 
-/* Around every call of an actor's callback: `handler` names it in crash reports. Between the two, and only there, a
+/* Around every call of an actor's callback, which has this name in crash reports. Between the two, and only there, a
  * panic is a crash of the actor. */
-void tr_actor_enter(troupe_ctx *ctx, const char *handler);
+void tr_actor_enter(troupe_ctx *ctx, const char *callback);
 void tr_actor_leave(troupe_ctx *ctx);
 /* The same around a function that releases or drops something the actor had: `what` names that. A panic in it is no
  * crash: tr_supervise_crash leaves it to tr_actor_clean_failed, which counts and logs it, and then the activation goes

@@ -195,6 +195,7 @@ static void carve(struct tr_cache_class *c, enum tr_class class)
         link = &block->next;
         c->bump += size;
     }
+    TR_ASSERT(n > 0 && c->loaded.head);
     *link = NULL;
     c->loaded.count = n;
 }
