@@ -605,6 +605,8 @@ Test(offload, join_waits_for_jobs_that_run)
     cr_assert_eq(troupe_runtime_start(&rt, &actor, NULL, &options, NULL), 0);
     await_word(BEGAN, 1);
     troupe_runtime_request_stop(rt);
+    for (troupe_stats stats = {.actors = 1}; stats.actors > 0; usleep(100))
+        troupe_stats_read(rt, &stats); /* until no actor is left that the job could come back to */
     cr_assert_eq(pthread_create(&thread, NULL, join, rt), 0);
     cr_assert_eq(word(RAN), 0);
     bump(GATE);
