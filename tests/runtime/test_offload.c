@@ -671,10 +671,11 @@ Test(offload, threads_come_with_jobs_and_leave_when_idle)
     cr_assert_eq(crew_threads(), 0);
 }
 
-/* Under a light load the one that was busy last is called again, so the others grow old. */
+/* Under a light load the one that was busy last is called again, so the others grow old. Of three at least one: two may
+ * take turns, where a job comes before the thread of the last one has lain down. */
 static void light_load(troupe_ctx *ctx)
 {
-    if (word(DONE) >= 3 && stats_now(ctx).job_threads == 1) {
+    if (word(DONE) >= 3 && stats_now(ctx).job_threads <= 2) {
         troupe_stop_runtime(ctx, 0);
         return;
     }
