@@ -2,8 +2,8 @@
 /* troupe_kill: in every state of life, of trees, of what they own, and together with other orders. */
 #include "script.h"
 
-enum { PARENT, VICTIM, OTHER, ASKER };                                              /* world.addr */
-enum { FREE, TOLD, KEPT_ANSWERS, WAITING_ANSWERS, DEFERRED, ENDED, STARTED_NODES }; /* world.word */
+enum { PARENT, VICTIM, OTHER, ASKER };                                                        /* world.addr */
+enum { FREE, TOLD, KEPT_ANSWERS, WAITING_ANSWERS, DEFERRED, ENDED, NODE_NRS, STARTED_NODES }; /* world.word */
 
 STEP(kill_victim)
 {
@@ -266,8 +266,9 @@ STARTED(start_node)
         cr_assert(!troupe_addr_is_nobody(
             troupe_spawn(ctx, node_behavior, &below, &(troupe_spawn_options){.has_fd = true, .fd = gift})));
     }
-    unsigned nr = (unsigned)bump(STARTED_NODES);
+    unsigned nr = (unsigned)bump(NODE_NRS);
     world.addr[4 + nr] = troupe_self(ctx);
+    bump(STARTED_NODES); /* last: whoever counts them reads the addresses next */
     return 0;
 }
 
