@@ -8,7 +8,7 @@ enum { PRODUCE };
 
 /* Numbers sent by one message of the producer: it gives way often enough that a counter on the same worker finds them
  * in the cache, and that it can be stopped. */
-#define PORTION 512u
+#define PORTION 64u
 
 struct count {
     uint64_t numbers;

@@ -23,6 +23,7 @@
 #include "runtime/sweep.h"
 #include "runtime/watch.h"
 #include "sched/base/assert.h"
+#include "sched/schedule.h"
 
 #define NOINLINE __attribute__((noinline))
 #define EVENT_PAYLOAD_MAX 128 /* bytes of an I/O event's payload */
@@ -197,7 +198,7 @@ static inline void call(troupe_ctx *ctx, const troupe_handler *handler, troupe_m
     tr_count(&ctx->stats.messages_handled, 1);
 }
 
-static inline __attribute__((always_inline)) void handle(troupe_ctx *ctx, troupe_msg *msg)
+static void handle(troupe_ctx *ctx, troupe_msg *msg)
 {
     const struct tr_cell *cell = ctx->cell;
     bool plain = msg->generation == cell->generation && !(msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS));
@@ -212,6 +213,35 @@ static inline __attribute__((always_inline)) void handle(troupe_ctx *ctx, troupe
     if (leave_callback(ctx))
         return;
     if (TR_LIKELY(!(msg->flags & TR_MSG_KEPT)))
+        tr_msg_finish(ctx, msg, -ENODATA);
+}
+
+/* The handler for a usual message to a calm actor; NULL: it is not that, see handle. */
+static inline const troupe_handler *usual_handler(const struct tr_cell *cell, const troupe_msg *msg)
+{
+    if (TR_UNLIKELY(!tr_msg_usual(msg) || msg->generation != cell->generation))
+        return NULL;
+    const troupe_handler *handler = &cell->behavior->handlers[msg->kind];
+    TR_OPAQUE(handler); /* the compiler would work out its address for each member anew */
+    bool fits = TR_LIKELY(handler->size == msg->size) || handler->size == TROUPE_ANY_SIZE;
+    return TR_LIKELY(fits && handler->fn) ? handler : NULL;
+}
+
+/* After call: it left nothing behind, and msg can be put away as it is. */
+static inline bool was_usual(const troupe_ctx *ctx, const troupe_msg *msg)
+{
+    return TR_LIKELY(!ctx->untidy && msg->flags == 0);
+}
+
+static inline void put_away(troupe_ctx *ctx, troupe_msg *msg)
+{
+    tr_slab_put(&ctx->rt->slab, &ctx->cache, TR_CLASS_64, msg);
+}
+
+/* What the handler of a usual message left behind, and the message. */
+static NOINLINE void finish(troupe_ctx *ctx, troupe_msg *msg)
+{
+    if (!leave_callback(ctx) && !(msg->flags & TR_MSG_KEPT))
         tr_msg_finish(ctx, msg, -ENODATA);
 }
 
@@ -288,29 +318,37 @@ static inline bool went_idle(troupe_ctx *ctx)
     return idle == TR_IDLE_GONE;
 }
 
-/* The grain is used up: is there more, and time? The time of an activation is counted from its first look at the clock:
- * most end before. */
+/* The grain is used up, or more than that: is there more, and time? The time of an activation is counted from its first
+ * look at the clock: most end before. */
 static NOINLINE bool budget_refill(troupe_ctx *ctx)
 {
     const troupe_options *options = &ctx->rt->options;
-    unsigned left = options->batch - ctx->used;
+    bool first = ctx->used == 0;
+    ctx->used += ctx->granted - ctx->grain;
     ctx->now_ns = tr_loop_clock();
-    if (ctx->used <= TR_CLOCK_EVERY)
+    if (first)
         ctx->batch_until_ns = ctx->now_ns + options->batch_ns;
-    ctx->grain = left < TR_CLOCK_EVERY ? left : TR_CLOCK_EVERY;
-    ctx->used += ctx->grain;
-    return left > 0 && ctx->now_ns < ctx->batch_until_ns;
+    ctx->grain = ctx->granted = 0;
+    if (ctx->used >= (int64_t)options->batch || ctx->now_ns >= ctx->batch_until_ns)
+        return false;
+    int64_t left = options->batch - ctx->used;
+    ctx->grain = ctx->granted = left < TR_CLOCK_EVERY ? left : TR_CLOCK_EVERY;
+    return true;
 }
 
 static inline void budget_begin(troupe_ctx *ctx)
 {
-    ctx->grain = ctx->used = ctx->first_grain;
+    ctx->grain = ctx->granted = ctx->first_grain;
+    ctx->used = 0;
 }
 
 /* Takes one unit from the budget: a message, a signal, an expired ask, a start. False: there is none, or time is up. */
 static inline bool budget_take(troupe_ctx *ctx)
 {
-    return TR_LIKELY(ctx->grain-- != 0) || (budget_refill(ctx) && ctx->grain-- != 0);
+    if (TR_UNLIKELY(ctx->grain <= 0) && !budget_refill(ctx))
+        return false;
+    ctx->grain--;
+    return true;
 }
 
 /* The cell is no longer ours afterwards. */
@@ -364,6 +402,24 @@ static NOINLINE void handle_counted(troupe_ctx *ctx, troupe_msg *msg)
         dead(ctx, msg, TROUPE_DEAD_MAILBOX_FULL, -EAGAIN);
 }
 
+/* Handles what was fetched, as long as all is usual. What is left is for the one who called. */
+static inline void handle_fetched(troupe_ctx *ctx, struct tr_cell *cell)
+{
+    troupe_msg *msg;
+    while ((msg = cell->fifo_head) != NULL && tr_cell_calm(cell)) {
+        const troupe_handler *handler = usual_handler(cell, msg);
+        if (TR_UNLIKELY(!handler) || TR_UNLIKELY(ctx->grain <= 0))
+            return;
+        ctx->grain--;
+        cell->fifo_head = msg->next;
+        call(ctx, handler, msg);
+        if (TR_UNLIKELY(!was_usual(ctx, msg)) || TR_UNLIKELY(msg == cell->mark))
+            finish(ctx, msg);
+        else
+            put_away(ctx, msg);
+    }
+}
+
 /* Handles user messages until something else wants attention. True: the cell is no longer ours. */
 static inline __attribute__((always_inline)) bool run_messages_of(troupe_ctx *ctx, bool counted)
 {
@@ -379,6 +435,10 @@ static inline __attribute__((always_inline)) bool run_messages_of(troupe_ctx *ct
             return false;
     }
     do {
+        if (!counted)
+            handle_fetched(ctx, cell);
+        if (TR_UNLIKELY(!wants_messages(cell)))
+            return false;
         troupe_msg *msg = next_message(ctx);
         if (!msg)
             return !expired && went_idle(ctx);
@@ -435,6 +495,7 @@ static NOINLINE void loop(troupe_ctx *ctx)
 {
     ctx->cell->unusual &= (uint8_t)~TR_UNUSUAL_UNSETTLED;
     for (;;) {
+        tr_mailbox_hush(ctx->cell);
         if (TR_UNLIKELY(tr_mailbox_has_control(ctx->cell) || ctx->cell->signals) && run_control(ctx))
             return;
         if (TR_LIKELY(ctx->cell->life == TR_LIFE_RUNNING)) {
@@ -468,45 +529,51 @@ static NOINLINE void loop(troupe_ctx *ctx)
 static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
 {
     troupe_msg *msg = ck_pr_load_ptr(&cell->head);
-    if (TR_UNLIKELY(cell->mood != TR_MOOD_CALM || tr_mailbox_has_control(cell) || !msg || msg->next))
-        return false;
     ck_pr_fence_acquire(); /* F, as in tr_mailbox_next: the mark is NULL and the FIFO empty where the mood is calm */
-    if (TR_UNLIKELY(msg->generation != cell->generation || msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS)))
+    if (TR_UNLIKELY(!tr_cell_calm(cell) || !msg || msg->next))
         return false;
-    const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size);
+    const troupe_handler *handler = usual_handler(cell, msg);
     if (TR_UNLIKELY(!handler))
         return false;
     cell->mark = msg;
     call(ctx, handler, msg);
-    if (TR_UNLIKELY(ctx->untidy || msg->flags || cell->mood != TR_MOOD_CALM)) {
-        if (!leave_callback(ctx) && !(msg->flags & TR_MSG_KEPT))
-            tr_msg_finish(ctx, msg, -ENODATA);
+    if (TR_UNLIKELY(!was_usual(ctx, msg)) || TR_UNLIKELY(!tr_cell_calm(cell))) {
+        finish(ctx, msg);
         return false;
     }
     if (TR_UNLIKELY(!tr_mailbox_let_go(cell, msg))) {
         msg->flags = TR_MSG_HANDLED;
         return false;
     }
-    tr_msg_put(&ctx->rt->slab, &ctx->cache, msg);
+    put_away(ctx, msg);
     return tr_mailbox_gone(cell);
 }
 
-/* Most runnables are actors. */
-void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runnable)
+/* All other activations, and what handle_one leaves. */
+static NOINLINE void run_on(troupe_ctx *ctx, struct tr_runnable *runnable)
 {
-    troupe_ctx *ctx = tr_worker_user(worker);
-    const struct troupe_runtime *rt = arg;
-    if (TR_UNLIKELY(runnable == &rt->tokens.runnable)) {
+    if (TR_UNLIKELY(runnable == &ctx->rt->tokens.sweeper.runnable)) {
+        ctx->cell = NULL;
         tr_sweep_step(ctx);
         return;
     }
-    struct tr_cell *cell = ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
     budget_begin(ctx);
-    if (TR_UNLIKELY(!handle_one(ctx, cell)))
-        loop(ctx);
+    loop(ctx);
+}
+
+/* Most runnables are actors. One after the other, as long as the pool has a next one at hand. */
+void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runnable)
+{
+    troupe_ctx *ctx = tr_worker_user(worker);
+    (void)arg;
+    do {
+        struct tr_cell *cell = ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
+        if (TR_UNLIKELY(!handle_one(ctx, cell)))
+            run_on(ctx, runnable);
+        if (TR_UNLIKELY(ctx->fresh_count > 0))
+            tr_delay_settle(ctx);
+    } while ((runnable = tr_schedule_next(worker)) != NULL);
     ctx->cell = NULL;
-    if (TR_UNLIKELY(ctx->fresh_count > 0))
-        tr_delay_settle(ctx);
 }
 
 /* A panic ended the activation of this worker's cell half-way: the rest of it. */

@@ -6,7 +6,7 @@
 
 #include <troupe/actor.h>
 
-#define TR_CLOCK_EVERY 16u /* units of an activation's budget between two looks at the clock */
+#define TR_CLOCK_EVERY 16 /* units of an activation's budget between two looks at the clock */
 
 struct tr_worker;
 struct tr_runnable;

@@ -82,14 +82,15 @@ struct tr_cell {
     void *state;
     struct tr_incarnation *incarnation; /* what this incarnation owns beyond state; NULL until needed */
     /* What may keep the owner from simply handling a message; TR_MOOD_CALM: nothing. Others may look at `life` for a
-     * report. */
+     * report, and set `alarm`. */
     union {
-        uint32_t mood;
+        uint64_t mood;
         struct {
             uint8_t life;     /* enum tr_life; spawn.c gives it the first, then only move() in supervise.c changes it */
             uint8_t held;     /* TR_HELD_ bits: messages wait in the FIFO */
             uint8_t asks_due; /* expired asks may be at the head of the incarnation's list, or asks were cancelled */
             uint8_t unusual;  /* TR_UNUSUAL_ bits */
+            uint32_t alarm;   /* not 0: look into the control lane: see mailbox.h */
         };
     };
 
@@ -134,10 +135,15 @@ struct tr_cell {
 
 /* RUNNING and nothing else; its byte in memory comes first. */
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define TR_MOOD_CALM ((uint32_t)TR_LIFE_RUNNING)
+#define TR_MOOD_CALM ((uint64_t)TR_LIFE_RUNNING)
 #else
-#define TR_MOOD_CALM ((uint32_t)TR_LIFE_RUNNING << 24)
+#define TR_MOOD_CALM ((uint64_t)TR_LIFE_RUNNING << 56)
 #endif
+
+static inline bool tr_cell_calm(const struct tr_cell *cell)
+{
+    return ck_pr_load_64(&cell->mood) == TR_MOOD_CALM;
+}
 
 #define TR_CELLS_MAX (UINT32_C(1) << 30)
 #define TR_CELLS_PER_CHUNK 512u

@@ -49,9 +49,10 @@ struct troupe_ctx {
     struct tr_file_request *event_request; /* the same for a file's result */
     struct troupe_job *event_job;          /* the same for an offloaded job */
     int accepted_fd;                       /* of the accepted event being handled; -1: taken, or none */
-    /* Of this activation: units until the next look at the clock, and units used before. See budget_take in actor.c. */
-    unsigned grain, used;
-    unsigned first_grain;    /* with which each activation begins; constant */
+    /* Of this activation: units until the next look at the clock, of how many, and those used before. What it sends counts
+     * as what it handles, so that a sender gives way to its receiver; that may overdraw grain. See budget_take in actor.c. */
+    int64_t grain, granted, used;
+    int64_t first_grain;     /* with which each activation begins; constant */
     uint64_t batch_until_ns; /* set by its first look at the clock */
     /* The callback left something to tidy up when it returns: under, composed, scratch, dirty or given may be set. */
     bool untidy;

@@ -5,7 +5,7 @@
 #ifndef TR_RUNTIME_MESSAGE_H
 #define TR_RUNTIME_MESSAGE_H
 
-#include <troupe/message.h>
+#include <troupe/actor.h>
 
 #include "runtime/slab.h"
 
@@ -32,9 +32,20 @@ struct troupe_msg {
         uint32_t size;   /* payload bytes */
         int32_t outcome; /* TR_MSG_HANDLED and TR_MSG_STATUS: what the asker is told (0 or -errno) */
     };
-    uint16_t kind;
-    uint8_t flags;
-    uint8_t class;
+    union {
+        uint32_t signature; /* the three at once: see tr_msg_usual */
+        struct {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+            uint16_t kind;
+            uint8_t flags;
+            uint8_t class;
+#else
+            uint8_t class;
+            uint8_t flags;
+            uint16_t kind;
+#endif
+        };
+    };
     _Alignas(16) unsigned char payload[];
 };
 
@@ -44,6 +55,13 @@ _Static_assert(sizeof(struct troupe_msg) == 48, "the envelope leaves 16 payload 
 static inline uint16_t tr_msg_kind(unsigned kind)
 {
     return (uint16_t)(kind < UINT16_MAX ? kind : UINT16_MAX);
+}
+
+/* By one comparison: a message of a kind that handlers can have, in a block of the smallest class (which is 0), without
+ * any flag but TR_MSG_ASK. */
+static inline bool tr_msg_usual(const troupe_msg *msg)
+{
+    return (msg->signature & ~((uint32_t)TR_MSG_ASK << 16)) < TROUPE_KINDS_MAX;
 }
 
 #define TR_MSG_SMALL_MAX ((size_t)(64 - sizeof(struct troupe_msg))) /* payload bytes in the smallest class */
@@ -56,12 +74,11 @@ void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *
  * is not initialised. */
 static inline troupe_msg *tr_msg_init_small(void *block, size_t size, unsigned kind)
 {
+    _Static_assert(TR_CLASS_64 == 0, "the signature is the kind");
     troupe_msg *msg = block;
     msg->prev = NULL;
     msg->size = (uint32_t)size;
-    msg->kind = tr_msg_kind(kind);
-    msg->flags = 0;
-    msg->class = TR_CLASS_64;
+    msg->signature = tr_msg_kind(kind);
     return msg;
 }
 

@@ -157,7 +157,7 @@ static troupe_options with_defaults(const troupe_options *given, unsigned cpus)
     if (o.actors_max == 0)
         o.actors_max = 1u << 20;
     if (o.batch == 0)
-        o.batch = 64;
+        o.batch = 512;
     if (o.batch_ns == 0)
         o.batch_ns = TROUPE_US(100);
     if (o.stop_timeout_ns == 0)

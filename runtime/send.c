@@ -119,6 +119,7 @@ static inline int post_here(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, en
 {
     struct tr_cell *receiver;
     enum tr_deny why;
+    ctx->grain--;
     enum tr_push pushed = push(&ctx->rt->cells, to, msg, manner == SURE, &receiver, &why);
     if (pushed == TR_PUSH_WAKE)
         tr_schedule_here(ctx->rt->pool, ctx->worker, &receiver->runnable);
@@ -191,6 +192,7 @@ int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payl
         memcpy(msg->payload + WORD, (const unsigned char *)payload + WORD, WORD);
     msg->sender = tr_cell_addr(ctx->cell);
     msg->generation = tr_addr_generation(to);
+    ctx->grain--;
     enum tr_push pushed = tr_mailbox_push(cell, msg);
     if (pushed == TR_PUSH_WAKE)
         return tr_schedule_here(rt->pool, ctx->worker, &cell->runnable);

@@ -56,9 +56,9 @@ static void schedule(struct troupe_runtime *rt)
 {
     troupe_ctx *ctx = tr_ctx_here(rt);
     if (ctx)
-        tr_worker_requeue(ctx->worker, &rt->tokens.runnable); /* behind what waits there already */
+        tr_worker_requeue(ctx->worker, &rt->tokens.sweeper.runnable); /* behind what waits there already */
     else
-        tr_pool_schedule(rt->pool, &rt->tokens.runnable);
+        tr_pool_schedule(rt->pool, &rt->tokens.sweeper.runnable);
 }
 
 void tr_sweep(struct troupe_runtime *rt, struct tr_token *token)
@@ -87,7 +87,7 @@ void tr_sweep_step(troupe_ctx *ctx)
             return;
         }
     }
-    tr_worker_requeue(ctx->worker, &tokens->runnable);
+    tr_worker_requeue(ctx->worker, &tokens->sweeper.runnable);
 }
 
 void tr_sweep_end(struct troupe_runtime *rt)

@@ -10,9 +10,9 @@
 
 #include <pthread.h>
 
+#include "runtime/cell.h"
 #include "sched/base/list.h"
 #include "sched/base/lock.h"
-#include "sched/pool.h"
 
 struct tr_token_hook;
 
@@ -68,12 +68,12 @@ struct tr_token {
 
 /* One runtime's. */
 struct tr_tokens {
-    struct tr_token gone; /* stale for good: what a token that is born cancelled names */
-    struct tr_lock lock;  /* guards the next three */
-    struct tr_list jobs;  /* sweeps that go on in the background, see sweep.c */
-    bool scheduled;       /* runnable is the pool's, or a worker runs it */
-    bool ended;           /* no worker will run it any more */
-    struct tr_runnable runnable;
+    struct tr_token gone;    /* stale for good: what a token that is born cancelled names */
+    struct tr_lock lock;     /* guards the next three */
+    struct tr_list jobs;     /* sweeps that go on in the background, see sweep.c */
+    bool scheduled;          /* sweeper is the pool's, or a worker runs it */
+    bool ended;              /* no worker will run it any more */
+    struct tr_cell sweeper;  /* no actor, but runnable as one: it is never calm, so that only then somebody asks */
     pthread_mutex_t waiting; /* guards the rest and, of waiting threads, what they wait for */
     struct tr_list waiters;
     bool over; /* the runtime is being joined */

@@ -84,7 +84,7 @@ PEEKS static struct tr_print peek(const struct tr_watchdog *dog, unsigned worker
     const char *const *named = *(const char *const *const volatile *)&ctx->named; /* once: it changes meanwhile */
     const char *handler = !named ? NULL : *named ? *named : "";
     *clock_ns = ctx->now_ns;
-    uint64_t units = (uint64_t)ctx->used << 32 | ctx->grain;
+    uint64_t units = ctx->stats.messages_handled;
     return (struct tr_print){tr_pool_tick(dog->rt->pool, worker), units, ctx->cell, handler ? handler : ctx->cleaning};
 }
 

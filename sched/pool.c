@@ -57,6 +57,7 @@ int tr_pool_create(struct tr_pool **out, const struct tr_pool_options *options, 
     snprintf(pool->name, sizeof pool->name, "%s", options->name ? options->name : "troupe");
     pthread_mutex_init(&pool->launch.lock, NULL);
     pthread_cond_init(&pool->launch.changed, NULL);
+    pool->asymmetric = tr_fence_heavy_prepare();
     tr_idle_init(&pool->idle, options->workers, searchers_max(options));
     tr_inject_init(&pool->inject);
     tr_spares_init(&pool->spares);

@@ -31,6 +31,7 @@ struct tr_pool {
     struct tr_pool_options options; /* its name is void after creation */
     char name[8];
     unsigned threads; /* workers and spares */
+    bool asymmetric;  /* sched/base/asymmetric.h is to be had */
     bool started;
     struct tr_launch launch;
 

@@ -7,12 +7,26 @@
 
 #include "sched/base/assert.h"
 
-/* Protocol of queue->lifo: NULL or one runnable.
- *   P  owner           exchange(r)     release  tr_runq_swap_lifo
- *   T  owner or thief  exchange(NULL)  acquire  tr_runq_take_lifo, only after a load that saw it taken
- * Edges  P->T  what the owner wrote before it scheduled r is visible to whoever runs it.
- * Exactly once: both steps are exchanges on one word, so each pointer leaves it through exactly one of them.
- * Only the owner makes it non-NULL, so its own load of NULL is final; a thief's load of NULL is a hint.
+/* Protocol of queue->lifo: NULL or one runnable. The owner goes there twice for a message between two actors of its own,
+ * a thief once in a blue moon: so the thief pays for the fence between them (sched/base/asymmetric.h, as the biased
+ * locks of Dice, Moir and Scherer, "Quickly reacquirable locks", 2003).
+ *   P  owner  load; NULL: store(r) release; otherwise exchange(r)           tr_runq_swap_lifo
+ *   A  owner  store taking = 1, light fence, load robbed                    tr_runq_take_lifo
+ *   T  owner  robbed was 0: load, store(NULL), then store taking = 0 release
+ *   X  owner  robbed was not 0: store taking = 0, exchange(NULL)
+ *   B  thief  CAS robbed 0 -> 1 acquire, heavy fence, load taking           tr_runq_rob_lifo
+ *   R  thief  taking was 0: exchange(NULL)
+ *   E  thief  store robbed = 0 release
+ * Only the owner makes it non-NULL, so its own load of NULL is final, and the store in P overwrites nothing. Exchanges
+ *   of the two sides never get the same runnable. There remains T against R, the only plain step: of A's store before
+ *   its load and B's store before its load, each with its half of the fence between, at least one is seen by the other
+ *   (Dekker). If the thief sees taking, it gives up; if the owner sees robbed, it does X. If a later A loads the 0 that E
+ *   stored, R came before.
+ * Edges  P->R, P->T  what the owner wrote before it scheduled r is visible to whoever runs it. E->A  R before T.
+ * Nobody waits for anybody: a thief that is held up between B and E makes the owner pay an exchange each time.
+ * Without a heavy fence (no membarrier in this kernel or sandbox) robbed is TR_ROBBED_ALWAYS for good: both sides
+ *   exchange. If it is refused only later, robbed is TR_ROBBED_UNFENCED until the owner's next X, which makes it ALWAYS:
+ *   so no thief exchanges before the owner knows.
  *
  * Protocol of the ring: single producer, many consumers. head and tail count for ever, modulo 2^32; the ring holds
  * tail - head runnables, the oldest in cells[head % size].
@@ -28,14 +42,16 @@
  * ABA needs 2^32 takes from one ring while one taker stands between L and D.
  * Between E and the owner's later look at the idle word stands no fence: see sched/idle.c on why that is enough.
  * Not ck_ring: docs/decisions/005-run-queue.md.
- * Checked by: tests/sched/test_runq.c, tests/stress/stress_sched.c, ThreadSanitizer. */
+ * Checked by: tests/sched/test_runq.c, tests/stress/stress_sched.c, tests/stress/stress_lifo.c, ThreadSanitizer. */
 
 _Static_assert((TR_RUNQ_SIZE & (TR_RUNQ_SIZE - 1)) == 0, "cells are found by a mask");
 _Static_assert(TR_STEAL_MAX <= TR_RUNQ_SIZE / 2, "loot fits an empty run queue");
 
-void tr_runq_init(struct tr_runq *queue)
+void tr_runq_init(struct tr_runq *queue, bool asymmetric)
 {
     queue->lifo = NULL;
+    queue->taking = 0;
+    queue->robbed = asymmetric ? 0 : TR_ROBBED_ALWAYS;
     queue->head = queue->tail = 0;
     tr_runq_check(queue);
 }
@@ -121,6 +137,40 @@ unsigned tr_runq_len(const struct tr_runq *queue)
     ck_pr_fence_load();
     uint32_t len = ck_pr_load_32(&queue->tail) - head; /* both may move between the two loads */
     return len < TR_RUNQ_SIZE ? len : TR_RUNQ_SIZE;
+}
+
+static struct tr_runnable *exchange_lifo(struct tr_runq *queue)
+{
+    struct tr_runnable *r = ck_pr_fas_ptr(&queue->lifo, NULL);
+    ck_pr_fence_acquire();
+    return r;
+}
+
+struct tr_runnable *tr_runq_take_lifo_slowly(struct tr_runq *queue)
+{
+    ck_pr_store_32(&queue->taking, 0);
+    if (ck_pr_load_32(&queue->robbed) == TR_ROBBED_UNFENCED)
+        ck_pr_store_32(&queue->robbed, TR_ROBBED_ALWAYS);
+    return exchange_lifo(queue); /* X */
+}
+
+struct tr_runnable *tr_runq_rob_lifo(struct tr_runq *queue)
+{
+    if (!tr_runq_has_lifo(queue))
+        return NULL;
+    if (ck_pr_load_32(&queue->robbed) == TR_ROBBED_ALWAYS)
+        return exchange_lifo(queue);
+    if (!ck_pr_cas_32(&queue->robbed, 0, 1)) /* B; somebody else is at it */
+        return NULL;
+    ck_pr_fence_acquire();
+    if (!tr_fence_heavy()) {
+        ck_pr_store_32(&queue->robbed, TR_ROBBED_UNFENCED);
+        return NULL;
+    }
+    struct tr_runnable *r = ck_pr_load_32(&queue->taking) ? NULL : exchange_lifo(queue); /* R */
+    ck_pr_fence_release();
+    ck_pr_store_32(&queue->robbed, 0); /* E */
+    return r;
 }
 
 bool tr_runq_has_lifo(const struct tr_runq *queue)

@@ -11,20 +11,29 @@
 
 #include <ck_pr.h>
 
+#include "sched/base/assert.h"
+#include "sched/base/asymmetric.h"
 #include "sched/base/cacheline.h"
 #include "sched/pool.h"
 
 #define TR_RUNQ_SIZE 256 /* runnables in the ring; a power of two */
 #define TR_STEAL_MAX 32  /* runnables per theft: enough to amortise two cache misses */
 
+/* queue->robbed beside 0 and 1: see runq.c. */
+#define TR_ROBBED_ALWAYS 2u
+#define TR_ROBBED_UNFENCED 3u
+
 struct tr_runq {
     struct tr_runnable *lifo TR_ALIGNED_LINE;
+    uint32_t taking;               /* the owner is about to empty the LIFO slot without an atomic exchange */
+    uint32_t robbed;               /* a thief is at the LIFO slot; TR_ROBBED_ALWAYS: there may be one at any moment */
     uint32_t head TR_ALIGNED_LINE; /* taken so far, modulo 2^32 */
     uint32_t tail TR_ALIGNED_LINE; /* pushed so far, modulo 2^32 */
     struct tr_runnable *cells[TR_RUNQ_SIZE] TR_ALIGNED_LINE;
 };
 
-void tr_runq_init(struct tr_runq *queue);
+/* asymmetric: tr_fence_heavy_prepare was successful. */
+void tr_runq_init(struct tr_runq *queue, bool asymmetric);
 /* Asserts what holds at any moment. Owner. */
 void tr_runq_check(const struct tr_runq *queue);
 
@@ -32,18 +41,35 @@ void tr_runq_check(const struct tr_runq *queue);
 static inline struct tr_runnable *tr_runq_swap_lifo(struct tr_runq *queue, struct tr_runnable *r)
 {
     ck_pr_fence_release(); /* P */
-    return ck_pr_fas_ptr(&queue->lifo, r);
+    if (TR_UNLIKELY(ck_pr_load_ptr(&queue->lifo) != NULL))
+        return ck_pr_fas_ptr(&queue->lifo, r);
+    ck_pr_store_ptr(&queue->lifo, r);
+    return NULL;
 }
 
-/* Anyone: empties the LIFO slot; NULL if it was empty. */
+/* The rest of tr_runq_take_lifo, when a thief may be at it. */
+struct tr_runnable *tr_runq_take_lifo_slowly(struct tr_runq *queue);
+
+/* Owner: empties the LIFO slot; NULL if it was empty. */
 static inline struct tr_runnable *tr_runq_take_lifo(struct tr_runq *queue)
 {
     if (ck_pr_load_ptr(&queue->lifo) == NULL)
         return NULL;
-    struct tr_runnable *r = ck_pr_fas_ptr(&queue->lifo, NULL);
-    ck_pr_fence_acquire(); /* T */
+    ck_pr_store_32(&queue->taking, 1); /* A */
+    tr_fence_light();
+    if (TR_UNLIKELY(ck_pr_load_32(&queue->robbed) != 0))
+        return tr_runq_take_lifo_slowly(queue);
+    ck_pr_fence_load();
+    struct tr_runnable *r = ck_pr_load_ptr(&queue->lifo); /* T: perhaps a thief was here before A */
+    ck_pr_store_ptr(&queue->lifo, NULL);
+    ck_pr_fence_release();
+    ck_pr_store_32(&queue->taking, 0);
     return r;
 }
+
+/* Thief: empties the LIFO slot; NULL if it was empty, or if the owner or another thief is at it. Dear: it interrupts the
+ * owner's CPU. */
+struct tr_runnable *tr_runq_rob_lifo(struct tr_runq *queue);
 
 /* Owner: appends r to the ring; false when it is full. */
 bool tr_runq_push(struct tr_runq *queue, struct tr_runnable *r);
@@ -58,6 +84,11 @@ unsigned tr_runq_steal(struct tr_runq *queue, struct tr_runnable **out);
 
 /* How many are in the ring, the LIFO slot not counted. Anyone; for the owner never too few by its own pushes. */
 unsigned tr_runq_len(const struct tr_runq *queue);
+/* Owner: is anything in the ring? Perhaps no more. */
+static inline bool tr_runq_has_ring(const struct tr_runq *queue)
+{
+    return queue->tail != ck_pr_load_32(&queue->head);
+}
 /* Is anything in the LIFO slot? A glance: no ordering. Anyone. */
 bool tr_runq_has_lifo(const struct tr_runq *queue);
 

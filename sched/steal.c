@@ -80,7 +80,7 @@ struct tr_runnable *tr_steal_from_slots(struct tr_worker *thief, uint64_t now_ns
             *fresh = true;
             continue;
         }
-        struct tr_runnable *r = tr_runq_take_lifo(&victim->runq);
+        struct tr_runnable *r = tr_runq_rob_lifo(&victim->runq);
         if (r) {
             count_steals(thief, 1);
             return r;

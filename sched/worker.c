@@ -58,7 +58,7 @@ void tr_worker_init(struct tr_worker *worker, struct tr_pool *pool, unsigned ind
     worker->outside_after = TR_OUTSIDE_EVERY;
     tr_pace_init(&worker->pace);
     tr_spin_init(&worker->spin, pool->options.spin_ns);
-    tr_runq_init(&worker->runq);
+    tr_runq_init(&worker->runq, pool->asymmetric);
 }
 
 void tr_worker_check(const struct tr_worker *worker)
@@ -365,13 +365,6 @@ static void park(struct tr_worker *worker)
 
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
-static inline void run(struct tr_worker *worker, struct tr_runnable *r)
-{
-    const struct tr_pool *pool = worker->pool;
-    tr_count(&worker->tick, 1);
-    pool->options.run(pool->options.arg, worker, r);
-}
-
 /* Is it time to see how long activations take? */
 static void sample(struct tr_worker *worker)
 {
@@ -392,8 +385,6 @@ static void collect_tokens(struct tr_worker *worker)
     ck_pr_fence_acquire();
 }
 
-/* What the LIFO slot holds is run at once, without a look at anything else, so that a message between two actors of one
- * worker costs as little as it can; each TR_TURN_RUNS ticks everything else has its turn. */
 void tr_worker_turn(struct tr_worker *worker)
 {
     struct tr_runnable *r = next(worker);
@@ -405,9 +396,10 @@ void tr_worker_turn(struct tr_worker *worker)
     }
     if (worker->dry)
         end_dryness(worker);
+    tr_count(&worker->tick, 1);
     do
-        run(worker, r);
-    while (worker->tick % TR_TURN_RUNS != 0 && (r = tr_runq_take_lifo(&worker->runq)) != NULL);
+        worker->pool->options.run(worker->pool->options.arg, worker, r);
+    while ((r = tr_schedule_next(worker)) != NULL);
     sample(worker);
 }
 

@@ -47,7 +47,7 @@ typedef struct troupe_options {
     const char *name; /* thread name prefix, cut at 7 bytes; default "troupe": threads troupe/w0, troupe/w1, ... */
     /* Actors alive at once; up to 64 per worker more may be had. Default 1,048,576; with those at most 2^30. */
     unsigned actors_max;
-    unsigned batch;    /* messages, signals and I/O events per activation; default 64 */
+    unsigned batch;    /* messages handled and sent, signals, I/O events per activation; default 512 */
     uint64_t batch_ns; /* time per activation, looked at every 16 of them; default 100 µs */
     uint64_t spin_ns;  /* how long an idle worker searches before it sleeps; default 15 µs */
     /* troupe_run: SIGINT and SIGTERM stop the runtime in order, a second one ends the process. Call it before other

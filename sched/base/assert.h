@@ -6,6 +6,8 @@
 
 #define TR_LIKELY(x) __builtin_expect(!!(x), 1)
 #define TR_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* The compiler forgets how the pointer x came about, and works with it as it is. */
+#define TR_OPAQUE(x) __asm__("" : "+r"(x))
 
 #define TR_ASSERT(cond) (TR_LIKELY(cond) ? (void)0 : tr_assert_failed(#cond, __FILE__, __LINE__))
 

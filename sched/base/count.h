@@ -9,9 +9,24 @@
 
 #include <ck_pr.h>
 
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#define TR_COUNT_AT_ONCE 1
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#undef TR_COUNT_AT_ONCE
+#endif
+#endif
+#endif
+
 static inline void tr_count(uint64_t *counter, uint64_t n)
 {
+#ifdef TR_COUNT_AT_ONCE
+    __asm__ volatile("addq %1, %0"
+                     : "+m"(*counter)
+                     : "er"(n)); /* a store of a whole word, too, in one instruction of three */
+#else
     ck_pr_store_64(counter, *counter + n);
+#endif
 }
 
 static inline void tr_uncount(uint64_t *gauge, uint64_t n)

@@ -27,7 +27,7 @@ static size_t index_of(const struct tr_runnable *r)
 
 Test(runq, is_first_in_first_out)
 {
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     fill(0, 10);
     for (size_t i = 0; i < 10; i++)
         cr_assert_eq(index_of(tr_runq_pop(&queue)), i);
@@ -36,7 +36,7 @@ Test(runq, is_first_in_first_out)
 
 Test(runq, refuses_when_full_and_wraps)
 {
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     for (unsigned lap = 0; lap < 1000; lap++) {
         fill(0, TR_RUNQ_SIZE);
         cr_assert_not(tr_runq_push(&queue, &items[TR_RUNQ_SIZE]));
@@ -50,7 +50,7 @@ Test(runq, refuses_when_full_and_wraps)
 
 Test(runq, counters_wrap_at_two_to_the_32)
 {
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     queue.head = queue.tail = UINT32_MAX - 100;
     fill(0, TR_RUNQ_SIZE);
     cr_assert_not(tr_runq_push(&queue, &items[TR_RUNQ_SIZE]));
@@ -67,7 +67,7 @@ Test(runq, counters_wrap_at_two_to_the_32)
 Test(runq, sheds_its_older_half_in_order)
 {
     struct tr_runnable *shed[TR_RUNQ_SIZE / 2];
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     fill(0, TR_RUNQ_SIZE);
     cr_assert_eq(tr_runq_shed(&queue, shed), TR_RUNQ_SIZE / 2);
     for (size_t i = 0; i < TR_RUNQ_SIZE / 2; i++)
@@ -78,7 +78,7 @@ Test(runq, sheds_its_older_half_in_order)
 Test(runq, sheds_what_is_there_if_less_than_half)
 {
     struct tr_runnable *shed[TR_RUNQ_SIZE / 2];
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     cr_assert_eq(tr_runq_shed(&queue, shed), 0);
     fill(0, 3);
     cr_assert_eq(tr_runq_shed(&queue, shed), 3);
@@ -92,7 +92,7 @@ Test(runq, theft_takes_half_rounded_up)
         unsigned there, stolen;
     } cases[] = {{0, 0}, {1, 1}, {2, 1}, {3, 2}, {10, 5}, {63, 32}, {64, 32}, {200, TR_STEAL_MAX}};
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
-        tr_runq_init(&queue);
+        tr_runq_init(&queue, false);
         fill(0, cases[c].there);
         cr_assert_eq(tr_runq_steal(&queue, loot), cases[c].stolen, "of %u", cases[c].there);
         for (size_t i = 0; i < cases[c].stolen; i++)
@@ -103,7 +103,7 @@ Test(runq, theft_takes_half_rounded_up)
 
 Test(runq, lifo_slot_holds_the_newest_and_returns_the_older)
 {
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     cr_assert_not(tr_runq_has_lifo(&queue));
     cr_assert_null(tr_runq_swap_lifo(&queue, &items[0]));
     cr_assert_eq(tr_runq_swap_lifo(&queue, &items[1]), &items[0]);
@@ -163,7 +163,7 @@ static void race(unsigned keep)
 {
     pthread_t threads[THIEVES];
     size_t stolen[THIEVES] = {0}, total;
-    tr_runq_init(&queue);
+    tr_runq_init(&queue, false);
     for (int i = 0; i < THIEVES; i++)
         pthread_create(&threads[i], NULL, thieve, &stolen[i]);
     total = own_all_items(keep);
