@@ -35,9 +35,10 @@ static void unpoison(struct tr_delay *delay)
     TR_UNPOISON(&delay->msg, sizeof *delay - offsetof(struct tr_delay, msg));
 }
 
+/* By atomic access, here and where the next life begins: the CAS of a cancel that came too late may be under way. */
 static inline void end_life(struct tr_delay *delay)
 {
-    ck_pr_store_64(&delay->life, ((delay->life >> STATE_BITS) + 1) << STATE_BITS | FREE);
+    ck_pr_store_64(&delay->life, ((ck_pr_load_64(&delay->life) >> STATE_BITS) + 1) << STATE_BITS | FREE);
     poison(delay);
 }
 
@@ -238,10 +239,11 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
     delay->timer.fire = NULL;
     tr_list_push_back(&ctx->fresh, &delay->timer.link);
     ck_pr_store_ptr(&delay->account, account);
+    uint64_t life = ck_pr_load_64(&delay->life);
     ck_pr_fence_store();
-    ck_pr_store_64(&delay->life, delay->life | ARMED);
+    ck_pr_store_64(&delay->life, life | ARMED);
     if (timer)
-        *timer = (troupe_timer){delay, delay->life >> STATE_BITS};
+        *timer = (troupe_timer){delay, life >> STATE_BITS};
     if (TR_UNLIKELY(++ctx->fresh_count == FRESH_MAX))
         tr_delay_settle(ctx);
     return 0;
