@@ -365,6 +365,14 @@ static UNUSED void await_life(unsigned slot, enum tr_life life)
     cr_assert_lt(i, 100000, "%s: %s", tr_life_name(life), world.trace);
 }
 
+/* The last that began in that slot is blocked, and its parent's kill is there: the next that it sees. */
+static UNUSED void await_kill_of(unsigned slot)
+{
+    const struct tr_cell *cell = ck_pr_load_ptr(&kin_cell[slot]);
+    while (!(ck_pr_load_64(&cell->control_bits) & TR_CONTROL_KILL))
+        usleep(100);
+}
+
 static UNUSED bool said(const char *text)
 {
     pthread_mutex_lock(&world.lock);

@@ -143,6 +143,7 @@ static const troupe_behavior server = {
 ANSWER(say_answer)
 {
     say("a:%d", answer->status);
+    end_in_50_ms(ctx);
 }
 
 static void ask_much(troupe_ctx *ctx)
@@ -158,7 +159,6 @@ static void ask_once_more(troupe_ctx *ctx)
 {
     troupe_ask(ctx, world.addr[OTHER], NOTE, NULL, 0, TROUPE_SEC(100), say_answer, NULL);
     go(ctx, world.addr[OTHER], reply_to_all);
-    end_in_50_ms(ctx);
 }
 
 static void open_ports(troupe_ctx *ctx)
@@ -404,12 +404,13 @@ HANDLER(panic_over_it)
 static const troupe_behavior asked = {.name = "asked",
                                       .handlers = {DOES, [NOTE] = ON(panic_over_it, 0), [EVENT] = ON(keep_it, 0)}};
 
-static uint64_t asked_ns;
+static uint64_t asked_ns, answered_ns[2];
 
-/* What it was told, and whether before a slow child could have been waited for. */
+/* What it was told, and how long after the asks. */
 ANSWER(say_status)
 {
-    say("%s:%d:%s", (const char *)answer->arg, answer->status, mono_ns() - asked_ns < TROUPE_MS(300) ? "soon" : "late");
+    say("%s:%d", (const char *)answer->arg, answer->status);
+    answered_ns[word(ANSWERED)] = mono_ns() - asked_ns;
     if (bump(ANSWERED) == word(ASKED))
         end_step(ctx);
 }
@@ -425,7 +426,6 @@ STEP(ask_three)
     asked_ns = mono_ns();
     ask(ctx, EVENT, "kept");
     ask(ctx, NOTE, "handled");
-    asked_ns = mono_ns();
 }
 
 STEP(child_is_there)
@@ -458,12 +458,18 @@ static void run_asker(step_fn *first)
 Test(asks, of_a_receiver_that_crashed_end_long_before_their_deadline)
 {
     char expected[64];
-    run_asker(grow_slow);
-    unstuff();
+    bool quick = false;
     /* What it kept is told when its children are gone; what it handled, at once. */
-    snprintf(expected, sizeof expected, "handled:%d:soon kept:%d:late", -ECONNRESET, -ECONNRESET);
-    cr_assert_str_eq(world.trace, expected);
-    cr_assert_eq(world.dead[TROUPE_DEAD_CRASHED], 2);
+    snprintf(expected, sizeof expected, "handled:%d kept:%d", -ECONNRESET, -ECONNRESET);
+    for (unsigned try = 0; !quick && try < TRIES; try++) {
+        run_asker(grow_slow);
+        unstuff();
+        cr_assert_str_eq(world.trace, expected);
+        cr_assert_eq(world.dead[TROUPE_DEAD_CRASHED], 2);
+        cr_assert_geq(answered_ns[1], SLOW_NS);
+        quick = answered_ns[0] < SLOW_NS;
+    }
+    cr_assert(quick);
 }
 
 STEP(end_subject)
@@ -473,7 +479,6 @@ STEP(end_subject)
 
 STEP(ask_then_have_it_stopped)
 {
-    asked_ns = mono_ns();
     ask(ctx, EVENT, "kept");
     go(ctx, world.addr[SUBJECT], end_subject); /* behind the ask, and by the actor itself */
     ask(ctx, EVENT, "behind");
@@ -488,7 +493,7 @@ Test(asks, of_a_receiver_that_stopped_are_told_that_it_is_gone)
 {
     char expected[64];
     run_asker(have_it_asked);
-    snprintf(expected, sizeof expected, "kept:%d:soon behind:%d:soon", -ESRCH, -ESRCH);
+    snprintf(expected, sizeof expected, "kept:%d behind:%d", -ESRCH, -ESRCH);
     cr_assert_str_eq(world.trace, expected);
 }
 

@@ -4,9 +4,11 @@
  * test says so. */
 #include "kin.h"
 
-enum { WORKERS = 4, SHORT_MS = 30 };
+/* SHORT is for who is late in any case; AMPLE for who must not be, on a machine that has other things to do. */
+enum { WORKERS = 4, SHORT_MS = 30, AMPLE_MS = 1000 };
 
 static const troupe_supervision shortly = {.shutdown_ns = TROUPE_MS(SHORT_MS)};
+static const troupe_supervision amply = {.shutdown_ns = TROUPE_MS(AMPLE_MS)};
 static const troupe_supervision longer = {.shutdown_ns = TROUPE_MS(3 * SHORT_MS)};
 static const troupe_supervision forever = {.shutdown_ns = TROUPE_FOREVER};
 static const troupe_supervision beyond = {.shutdown_ns = TROUPE_SHUTDOWN_KILL - 1};
@@ -49,7 +51,7 @@ static void await_late(unsigned count)
 {
     for (unsigned i = 0; late() < count && i < 200000; i++)
         usleep(100);
-    cr_assert_eq(late(), count, "%s: %s", world.trace, logged);
+    cr_assert_geq(late(), count, "%s: %s", world.trace, logged); /* the next may be by now */
 }
 
 static void begin(const troupe_behavior *top, const char *last)
@@ -95,8 +97,7 @@ Test(late, child_that_waits_for_its_own_child_is_killed_with_it)
     block(E);
     uint64_t from = clock_ns();
     tell_order(R, STOP, P);
-    await_life(A, TR_LIFE_STOPPING);
-    await_life(A, TR_LIFE_KILLING);
+    await_kill_of(E);
     cr_assert_geq(clock_ns() - from, TROUPE_MS(SHORT_MS));
     kin_open(E);
     await("R.gone(P,stopped)");
@@ -251,7 +252,7 @@ Test(time, of_dynamic_children_runs_for_each_of_them)
 
 static const troupe_child grouped[] = {{.behavior = &kin_member, .args = KIN(A)},
                                        {.behavior = &kin_member, .args = KIN(B)},
-                                       {.behavior = &with_one, .args = KIN(C), .supervision = &shortly},
+                                       {.behavior = &with_one, .args = KIN(C), .supervision = &amply},
                                        {0}};
 static const troupe_behavior group = FAMILY(TROUPE_ONE_FOR_ALL, grouped);
 
@@ -312,23 +313,23 @@ Test(group, member_that_is_killed_at_once_waits_for_nothing_below_it)
 }
 
 /* Who came down in time is not killed when that is up. */
-static const troupe_child punctual[] = {{.behavior = &kin_member, .args = KIN(A), .supervision = &shortly},
-                                        {.behavior = &kin_member, .args = KIN(B), .supervision = &shortly},
+static const troupe_child punctual[] = {{.behavior = &kin_member, .args = KIN(A), .supervision = &amply},
+                                        {.behavior = &kin_member, .args = KIN(B), .supervision = &amply},
                                         {0}};
 static const troupe_behavior of_punctual = FAMILY(TROUPE_ONE_FOR_ALL, punctual);
 
 Test(group, member_that_comes_down_in_time_is_left_alone)
 {
     begin(&of_punctual, "+B");
-    tell_spawn(P, &kin_member, &shortly, KIN(X));
+    tell_spawn(P, &kin_member, &amply, KIN(X));
     await("+X");
     for (unsigned n = 2; n < 5; n++) {
         char text[8];
         snprintf(text, sizeof text, "+X%u", n);
         tell_panic(n % 2 ? A : B);
         await(text);
-        usleep(2 * SHORT_MS * 1000); /* the time-outs of all of them are over now */
     }
+    usleep(AMPLE_MS * 5 / 4 * 1000); /* the time-outs of all of them are over now */
     tell_note(A, 1);
     await("A:1");
     kin_end();
@@ -350,7 +351,7 @@ Test(group, member_has_its_time_anew_when_the_parent_ends)
     await_life(P, TR_LIFE_STOPPING);
     kin_open(B);
     await_life(B, TR_LIFE_WAITING);
-    usleep(3 * SHORT_MS * 1000);
+    usleep(AMPLE_MS * 5 / 4 * 1000);
     cr_assert_eq(late(), 0, "%s", logged);
     kin_open(X);
     await("R.gone(P,stopped)");
@@ -370,7 +371,7 @@ Test(group, member_that_was_forced_may_be_late_again_when_the_parent_ends)
     tell_order(R, STOP, P);
     await_late(2);
     kin_open(C);
-    await_life(C, TR_LIFE_KILLING);
+    await_kill_of(E);
     kin_open(E);
     await("R.gone(P,stopped)");
     kin_end();
@@ -400,8 +401,7 @@ Test(kill, overtakes_a_stop_that_takes_its_time)
     await_life(E, TR_LIFE_RUNNING);
     await_life(A, TR_LIFE_STOPPING);
     tell_order(R, KILL, P);
-    await_life(P, TR_LIFE_KILLING);
-    await_life(A, TR_LIFE_KILLING);
+    await_kill_of(E);
     kin_open(E);
     await("R.gone(P,killed)");
     kin_end();
