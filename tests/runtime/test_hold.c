@@ -219,12 +219,18 @@ STARTED(ask_in_vain)
     return 0;
 }
 
+ANSWER(answered_and_over)
+{
+    answered(ctx, self, answer);
+    troupe_tell(ctx, troupe_self(ctx), STOP, NULL, 0);
+}
+
 HANDLER(late_answers)
 {
     number(ctx, self, msg);
     troupe_tell(ctx, the_store(), ANSWER_ALL, NULL, 0);
-    ask(ctx, false, NODATA, TROUPE_SEC(60), three);
-    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), STOP, NULL, 0, NULL);
+    /* The store hears of this behind the other: both late replies have come when the answer does. */
+    cr_assert_eq(troupe_ask(ctx, the_store(), NODATA, NULL, 0, TROUPE_SEC(60), answered_and_over, (void *)three), 0);
 }
 
 static const troupe_behavior vain = {.name = "vain",
@@ -611,10 +617,11 @@ Test(hold, finds_its_answers_in_a_flood)
 enum { SEARCHES = 1000, BACKLOG = UNDER_TSAN ? 5000 : 200000 };
 enum { BEGUN = 5, SPENT = 6 };
 
+/* There is one worker, and what else the machine does is not its fault. */
 static uint64_t now_ns(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 

@@ -324,7 +324,7 @@ static void ends_and_is_followed(troupe_ctx *ctx)
 {
     scene.step = again_in_the_slot;
     troupe_stop(ctx, spawn_target(ctx, NULL));
-    troupe_send_after(ctx, TROUPE_MS(1), troupe_self(ctx), STEP, NULL, 0, NULL);
+    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), STEP, NULL, 0, NULL);
 }
 
 Test(monitor, a_new_actor_in_a_reused_slot_is_not_the_old_one)
@@ -1260,7 +1260,7 @@ static void take_back_late(troupe_ctx *ctx)
     while (!word(GOT))
         sched_yield();
     say("%d", troupe_demonitor(ctx, scene.ref));
-    troupe_send_after(ctx, TROUPE_MS(1), troupe_self(ctx), END, NULL, 0, NULL);
+    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), END, NULL, 0, NULL);
 }
 
 Test(link, that_is_taken_back_after_the_crash_does_nothing_either)
@@ -1408,7 +1408,7 @@ static void stray_add(troupe_ctx *ctx)
     if (!stolen || stolen->next)
         say("one signal");
     troupe_stop(ctx, world.addr[0]);
-    troupe_send_after(ctx, TROUPE_MS(1), troupe_self(ctx), STEP, NULL, 0, NULL);
+    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), STEP, NULL, 0, NULL);
 }
 
 Test(stray, an_add_is_answered_by_the_stranger)
@@ -1426,7 +1426,7 @@ static void push_stray(troupe_ctx *ctx)
         say("another slot");
     push(ctx, fresh, stolen);
     world.word[COUNT] = (uint64_t)TR_CONTAINER_OF(stolen, struct tr_monitor, cancel);
-    troupe_send_after(ctx, TROUPE_MS(1), troupe_self(ctx), END, NULL, 0, NULL);
+    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), END, NULL, 0, NULL);
 }
 
 static void stray_cancel(troupe_ctx *ctx)
@@ -1445,7 +1445,7 @@ static void stray_cancel(troupe_ctx *ctx)
         (struct tr_fate){.kind = TR_FATE_CRASHED, .name = "nobody"};
     push(ctx, world.addr[0], add);
     troupe_stop(ctx, world.addr[0]);
-    troupe_send_after(ctx, TROUPE_MS(1), troupe_self(ctx), STEP, NULL, 0, NULL);
+    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), STEP, NULL, 0, NULL);
 }
 
 static void begin_stray_cancel(troupe_ctx *ctx)
@@ -1479,7 +1479,7 @@ Test(stray, a_cancel_frees_the_record_and_hits_nobody)
 static void push_late(troupe_ctx *ctx)
 {
     push(ctx, world.addr[0], stolen);
-    troupe_send_after(ctx, TROUPE_MS(1), troupe_self(ctx), END, NULL, 0, NULL);
+    troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), END, NULL, 0, NULL);
 }
 
 static void crash_meanwhile(troupe_ctx *ctx)
@@ -1574,6 +1574,8 @@ Test(wait, times_out_while_the_actor_lives_on_restarts_included)
     cr_assert_eq(troupe_runtime_wait(runtime, world.addr[0], TROUPE_MS(20), &reason), -ETIMEDOUT);
     cr_assert_geq(clock_ns() - before, TROUPE_MS(20));
     cr_assert_eq(reason, TROUPE_REASON_COUNT);
+    for (troupe_stats stats = {0}; stats.restarts == 0; sched_yield())
+        troupe_stats_read(runtime, &stats);
     end_world();
     cr_assert_eq(world.stats.restarts, 1);
 }

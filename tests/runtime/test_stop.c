@@ -45,6 +45,17 @@ static void expect(const char *text)
     cr_assert(strstr(report, text), "the report does not say \"%s\":\n%s", text, report);
 }
 
+/* Has it stop, and returns once that has got so far. */
+static void stop_until(troupe_runtime *rt, const char *text)
+{
+    static char now[1 << 14];
+    troupe_runtime_request_stop(rt);
+    do {
+        usleep(1000);
+        troupe_runtime_survivors(rt, now, sizeof now);
+    } while (!strstr(now, text));
+}
+
 /* Does not return before the test says so. */
 HANDLER(work)
 {
@@ -111,6 +122,7 @@ Test(stop, a_parent_names_the_child_it_waits_for)
     }
     troupe_runtime_tell(rt, child, WORK, NULL, 0);
     await_word(RUNNING, 1);
+    stop_until(rt, ", stopping: waits for 1 child, ");
     cr_assert_eq(troupe_runtime_stop(rt, TROUPE_MS(50)), -ETIMEDOUT);
     expect("survivor: parent#, stopping: waits for 1 child, stuck#\n");
     expect("survivor: stuck#, child of parent#, running: runs handler \"work\" on worker ");
@@ -161,7 +173,8 @@ Test(stop, a_drain_to_a_peer_that_does_not_read_names_the_operation)
     snprintf(fd, sizeof fd, "send on fd %d", pair[0]);
     troupe_runtime *rt = start(&host, &pair[0]);
     await_word(RUNNING, 1);
-    cr_assert_eq(troupe_runtime_stop(rt, TROUPE_MS(100)), -ETIMEDOUT);
+    stop_until(rt, ", stopping: waits for the operations of 1 port, ");
+    cr_assert_eq(troupe_runtime_stop(rt, TROUPE_MS(20)), -ETIMEDOUT);
     expect("talker#, child of host#, stopping: waits for the operations of 1 port, ");
     expect(fd);
     cr_assert_eq(troupe_runtime_join(rt), 0, "draining has an end");

@@ -17,10 +17,11 @@ enum { GO, CANCELLED, TICK, DATA, CLOSED, ACCEPTED, DONE, PANIC, ASK, ANSWERED, 
 static const troupe_token none;
 static troupe_token shared[8]; /* the test's own; written before its readers start, or handed over by a word */
 
+/* Of the calling thread: what else the machine does is not its fault. */
 static uint64_t clock_ns(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
