@@ -190,4 +190,16 @@ static inline uint64_t fake_waits(const struct fake_world *world)
     return waits;
 }
 
+/* Do all of them sleep without a time-out, with no wake under way? Only then nobody is left who could wake another. */
+static inline bool fake_rests(const struct fake_world *world, unsigned workers)
+{
+    uint64_t waits = fake_waits(world);
+    for (unsigned i = 0; i < workers; i++) {
+        const struct fake_loop *loop = &world->loops[i];
+        if (ck_pr_load_32(&loop->asleep) != FAKE_SLEEPS || ck_pr_load_32(&loop->signalled))
+            return false;
+    }
+    return fake_waits(world) == waits;
+}
+
 #endif

@@ -275,12 +275,12 @@ static void race(unsigned sleepers, unsigned claimants)
 }
 
 /* Here a claimant often finds that the only sleeper got up by itself in between. */
-Test(idle, claims_of_one_sleeper_by_one_thread_are_met_exactly_once, .timeout = 60)
+Test(idle, claims_of_one_sleeper_by_one_thread_are_met_exactly_once, .timeout = 120)
 {
     race(1, 1);
 }
 
-Test(idle, claims_of_many_by_many_are_met_exactly_once, .timeout = 60)
+Test(idle, claims_of_many_by_many_are_met_exactly_once, .timeout = 120)
 {
     race(4, 2);
 }

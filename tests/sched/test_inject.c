@@ -121,7 +121,7 @@ static void *take_all(void *arg)
     }
 }
 
-Test(inject, each_is_taken_once_and_in_order_per_pusher, .timeout = 60)
+Test(inject, each_is_taken_once_and_in_order_per_pusher, .timeout = 120)
 {
     pthread_t threads[PUSHERS + TAKERS];
     size_t counts[TAKERS] = {0}, total = 0;

@@ -36,7 +36,7 @@ static void remove_root(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(quota, .init = make_root, .fini = remove_root, .timeout = 20);
+TestSuite(quota, .init = make_root, .fini = remove_root, .timeout = 120);
 
 /* Writes a file below the root, and the folders above it. */
 static void put(const char *path, const char *text)

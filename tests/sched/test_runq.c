@@ -179,12 +179,12 @@ static void race(unsigned keep)
         cr_assert_eq(taken[i], 1, "item %zu was taken %d times", i, taken[i]);
 }
 
-Test(runq, thief_and_owner_race_for_the_last_item, .timeout = 60)
+Test(runq, thief_and_owner_race_for_the_last_item, .timeout = 120)
 {
     race(0);
 }
 
-Test(runq, thieves_race_an_overflowing_owner, .timeout = 60)
+Test(runq, thieves_race_an_overflowing_owner, .timeout = 120)
 {
     race(TR_RUNQ_SIZE);
 }

@@ -60,9 +60,8 @@ static void await(const unsigned *word, unsigned value)
 
 static void await_rest(unsigned threads)
 {
-    for (unsigned i = 0; i < threads; i++)
-        while (ck_pr_load_32(&world.loops[i].asleep) != FAKE_SLEEPS)
-            sched_yield();
+    while (!fake_rests(&world, threads))
+        sched_yield();
 }
 
 static bool takes_part(unsigned index)
@@ -104,7 +103,7 @@ static void prepare(void (*first)(struct job *, struct tr_worker *))
         jobs[i].body = i == 0 ? first : count_it;
 }
 
-Test(spare, sits_out_while_it_is_not_called, .timeout = 20)
+Test(spare, sits_out_while_it_is_not_called, .timeout = 120)
 {
     start(1, 2);
     prepare(count_it);
@@ -120,7 +119,7 @@ Test(spare, sits_out_while_it_is_not_called, .timeout = 20)
 }
 
 /* The only worker is stuck: the spare runs what waits behind it and what comes from outside. */
-Test(spare, stands_in_for_a_stuck_worker_and_goes_when_that_is_back, .timeout = 20)
+Test(spare, stands_in_for_a_stuck_worker_and_goes_when_that_is_back, .timeout = 120)
 {
     start(1, 1);
     prepare(get_stuck_with_a_backlog);
@@ -142,7 +141,7 @@ Test(spare, stands_in_for_a_stuck_worker_and_goes_when_that_is_back, .timeout = 
     finish();
 }
 
-Test(spare, there_are_no_more_than_there_are, .timeout = 20)
+Test(spare, there_are_no_more_than_there_are, .timeout = 120)
 {
     start(2, 2);
     cr_assert(tr_pool_spare_start(pool));
@@ -159,7 +158,7 @@ Test(spare, there_are_no_more_than_there_are, .timeout = 20)
     finish();
 }
 
-Test(spare, comes_to_rest_like_all_the_others, .timeout = 20)
+Test(spare, comes_to_rest_like_all_the_others, .timeout = 120)
 {
     start(1, 1);
     cr_assert(tr_pool_spare_start(pool));
@@ -187,7 +186,7 @@ static void leave_a_backlog(struct job *job, struct tr_worker *worker)
 }
 
 /* The spare is sent out in the middle of an activation that leaves much behind: others find all of it. */
-Test(spare, hands_its_queue_over, .timeout = 20)
+Test(spare, hands_its_queue_over, .timeout = 120)
 {
     start(1, 1);
     prepare(get_stuck);
@@ -204,7 +203,7 @@ Test(spare, hands_its_queue_over, .timeout = 20)
 }
 
 /* Its own I/O completes while it sits out: the workers run what that wakes. */
-Test(spare, passes_its_completions_on, .timeout = 20)
+Test(spare, passes_its_completions_on, .timeout = 120)
 {
     start(1, 1);
     prepare(count_it);
@@ -217,7 +216,7 @@ Test(spare, passes_its_completions_on, .timeout = 20)
     finish();
 }
 
-Test(spare, stops_at_any_moment, .timeout = 60)
+Test(spare, stops_at_any_moment, .timeout = 120)
 {
     for (unsigned i = 0; i < 300; i++) {
         start(1 + i % 3, 2);
@@ -231,7 +230,7 @@ Test(spare, stops_at_any_moment, .timeout = 60)
 }
 
 /* In and out while the pool is busy: every runnable is run. */
-Test(spare, comes_and_goes_under_load, .timeout = 60)
+Test(spare, comes_and_goes_under_load, .timeout = 120)
 {
     enum { ROUNDS = 200 };
     start(2, 2);
