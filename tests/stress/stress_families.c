@@ -18,7 +18,7 @@
 
 #include "sched/base/rng.h"
 
-enum { WORKERS = 10, STEPS = 12000, POPULATION = 800, ADDRESSES = 256, STUCK_AFTER_S = 30, TOPS = 6 };
+enum { WORKERS = 10, STEPS = 12000, POPULATION = 800, ADDRESSES = 256, STUCK_AFTER_S = 100, TOPS = 6 };
 enum { STEP, NOTE, POISON, TICK };
 enum { STRATEGIES = 3, VARIANTS = STRATEGIES * 3 * 2, LEVELS = 3, SUPERVISIONS = 24, LIST = 4 };
 
@@ -539,7 +539,7 @@ int main(int argc, char **argv)
     uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0) : 5;
     for (unsigned i = 0; i < rounds; i++) {
-        alarm(3 * STUCK_AFTER_S); /* if not even a report can be made */
+        alarm(STUCK_AFTER_S + 80); /* if not even a report can be made */
         run_round(seed + i);
     }
     return 0;

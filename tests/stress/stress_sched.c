@@ -15,7 +15,7 @@ enum {
     TOKENS = 600,
     HOPS = 300,
     FOREIGNERS = 3,
-    STUCK_AFTER_S = 20,
+    STUCK_AFTER_S = 120,
 };
 
 /* One traveller. `scheduled` is 1 while it belongs to the pool: who schedules it moves 0 to 1, its run moves 1 to 0;
