@@ -352,17 +352,20 @@ Test(op, many_ops_leave_in_one_enter)
     struct outcome o[COUNT] = {0};
     setup();
     h.hooks.poll(h.loop); /* the doorbell is armed */
-    uint64_t before = harness_stats(&h).enters;
+    uint64_t before = harness_stats(&h).enters, submitted = harness_stats(&h).submitted;
     for (int i = 0; i < COUNT; i++) {
         struct tr_op *op = outcome_op(h.loop, TR_OP_SEND, fds[0], &o[i]);
         op->iov[0] = (struct iovec){"y", 1};
         op->iov_count = 1;
         tr_op_submit(op);
     }
-    cr_assert_eq(h.hooks.poll(h.loop), (unsigned)COUNT);
+    h.hooks.poll(h.loop);
     cr_assert_eq(harness_stats(&h).enters, before + 1);
-    for (int i = 0; i < COUNT; i++)
+    cr_assert_eq(harness_stats(&h).submitted, submitted + COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        HARNESS_UNTIL(&h, o[i].times); /* most often they all are done by now */
         tr_op_put(o[i].op);
+    }
     teardown();
 }
 
