@@ -188,11 +188,11 @@ static NOINLINE bool handle_special(troupe_ctx *ctx, troupe_msg *msg)
     return true;
 }
 
-static inline void call(troupe_ctx *ctx, const troupe_handler *handler, troupe_msg *msg)
+static inline void call(troupe_ctx *ctx, struct tr_cell *cell, const troupe_handler *handler, troupe_msg *msg)
 {
     ctx->msg = msg;
     ctx->named = &handler->name;
-    handler->fn(ctx, ctx->cell->state, msg);
+    handler->fn(ctx, cell->state, msg);
     ctx->msg = NULL;
     ctx->named = NULL;
     tr_count(&ctx->stats.messages_handled, 1);
@@ -200,7 +200,7 @@ static inline void call(troupe_ctx *ctx, const troupe_handler *handler, troupe_m
 
 static void handle(troupe_ctx *ctx, troupe_msg *msg)
 {
-    const struct tr_cell *cell = ctx->cell;
+    struct tr_cell *cell = ctx->cell;
     bool plain = msg->generation == cell->generation && !(msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS));
     if (TR_UNLIKELY(!plain) && handle_special(ctx, msg))
         return;
@@ -209,7 +209,7 @@ static void handle(troupe_ctx *ctx, troupe_msg *msg)
         unhandled(ctx, msg);
         return;
     }
-    call(ctx, handler, msg);
+    call(ctx, cell, handler, msg);
     if (leave_callback(ctx))
         return;
     if (TR_LIKELY(!(msg->flags & TR_MSG_KEPT)))
@@ -221,7 +221,7 @@ static inline const troupe_handler *usual_handler(const struct tr_cell *cell, co
 {
     if (TR_UNLIKELY(!tr_msg_usual(msg) || msg->generation != cell->generation))
         return NULL;
-    const troupe_handler *handler = &cell->behavior->handlers[msg->kind];
+    const troupe_handler *handler = &cell->behavior->handlers[tr_msg_usual_kind(msg)];
     TR_OPAQUE(handler); /* the compiler would work out its address for each member anew */
     bool fits = TR_LIKELY(handler->size == msg->size) || handler->size == TROUPE_ANY_SIZE;
     return TR_LIKELY(fits && handler->fn) ? handler : NULL;
@@ -324,15 +324,17 @@ static NOINLINE bool budget_refill(troupe_ctx *ctx)
 {
     const troupe_options *options = &ctx->rt->options;
     bool first = ctx->used == 0;
+    uint64_t now_ns = tr_loop_clock(), took_ns = now_ns - ctx->now_ns;
     ctx->used += ctx->granted - ctx->grain;
-    ctx->now_ns = tr_loop_clock();
+    ctx->now_ns = now_ns;
     if (first)
-        ctx->batch_until_ns = ctx->now_ns + options->batch_ns;
+        ctx->batch_until_ns = now_ns + options->batch_ns;
     ctx->grain = ctx->granted = 0;
-    if (ctx->used >= (int64_t)options->batch || ctx->now_ns >= ctx->batch_until_ns)
+    if (ctx->used >= (int64_t)options->batch || now_ns >= ctx->batch_until_ns)
         return false;
-    int64_t left = options->batch - ctx->used;
-    ctx->grain = ctx->granted = left < TR_CLOCK_EVERY ? left : TR_CLOCK_EVERY;
+    bool fast = !first && took_ns < (ctx->batch_until_ns - now_ns) / TR_CLOCK_SELDOM;
+    int64_t left = options->batch - ctx->used, grain = fast ? TR_CLOCK_SELDOM : TR_CLOCK_EVERY;
+    ctx->grain = ctx->granted = left < grain ? left : grain;
     return true;
 }
 
@@ -412,7 +414,7 @@ static inline void handle_fetched(troupe_ctx *ctx, struct tr_cell *cell)
             return;
         ctx->grain--;
         cell->fifo_head = msg->next;
-        call(ctx, handler, msg);
+        call(ctx, cell, handler, msg);
         if (TR_UNLIKELY(!was_usual(ctx, msg)) || TR_UNLIKELY(msg == cell->mark))
             finish(ctx, msg);
         else
@@ -536,7 +538,7 @@ static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
     if (TR_UNLIKELY(!handler))
         return false;
     cell->mark = msg;
-    call(ctx, handler, msg);
+    call(ctx, cell, handler, msg);
     if (TR_UNLIKELY(!was_usual(ctx, msg)) || TR_UNLIKELY(!tr_cell_calm(cell))) {
         finish(ctx, msg);
         return false;
@@ -559,6 +561,8 @@ static NOINLINE void run_on(troupe_ctx *ctx, struct tr_runnable *runnable)
     }
     budget_begin(ctx);
     loop(ctx);
+    if (ctx->fresh_count > 0)
+        tr_delay_settle(ctx);
 }
 
 /* Most runnables are actors. One after the other, as long as the pool has a next one at hand. */
@@ -570,8 +574,6 @@ void tr_actor_run(void *arg, struct tr_worker *worker, struct tr_runnable *runna
         struct tr_cell *cell = ctx->cell = TR_CONTAINER_OF(runnable, struct tr_cell, runnable);
         if (TR_UNLIKELY(!handle_one(ctx, cell)))
             run_on(ctx, runnable);
-        if (TR_UNLIKELY(ctx->fresh_count > 0))
-            tr_delay_settle(ctx);
     } while ((runnable = tr_schedule_next(worker)) != NULL);
     ctx->cell = NULL;
 }

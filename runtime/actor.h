@@ -6,7 +6,8 @@
 
 #include <troupe/actor.h>
 
-#define TR_CLOCK_EVERY 16 /* units of an activation's budget between two looks at the clock */
+#define TR_CLOCK_EVERY 16  /* units of an activation's budget between two looks at the clock */
+#define TR_CLOCK_SELDOM 64 /* the same where the last units took next to no time */
 
 struct tr_worker;
 struct tr_runnable;

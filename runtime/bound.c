@@ -132,6 +132,7 @@ enum tr_push tr_bound_push(struct tr_cell *cell, troupe_addr to, troupe_msg *msg
 {
     uint32_t serial;
     *why = TR_DENY_GONE;
+    msg->prev = NULL;
     if (msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS))
         return tr_mailbox_push(cell, msg);
     struct tr_bound *bound = ck_pr_load_ptr(&cell->bound);

@@ -244,6 +244,7 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
     ck_pr_store_64(&delay->life, life | ARMED);
     if (timer)
         *timer = (troupe_timer){delay, life >> STATE_BITS};
+    ctx->untidy = true; /* an activation that leaves something behind settles it */
     if (TR_UNLIKELY(++ctx->fresh_count == FRESH_MAX))
         tr_delay_settle(ctx);
     return 0;

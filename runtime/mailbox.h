@@ -68,8 +68,8 @@ static inline enum tr_push tr_mailbox_push(struct tr_cell *cell, troupe_msg *msg
     do {
         if (old == TR_HEAD_CLOSED)
             return TR_PUSH_CLOSED;
-        msg->next = old == TR_HEAD_IDLE ? NULL : old;
-        ck_pr_fence_release(); /* S: also of msg->next, hence in the loop */
+        msg->next = (void *)((uintptr_t)old & ~(uintptr_t)TR_HEAD_IDLE); /* IDLE: none */
+        ck_pr_fence_release();                                           /* S: also of msg->next, hence in the loop */
     } while (!ck_pr_cas_ptr_value(&cell->head, old, msg, &old));
     if (old != TR_HEAD_IDLE)
         return TR_PUSH_QUEUED;

@@ -34,26 +34,6 @@ unsigned troupe_kind(const troupe_msg *msg)
     return msg->kind;
 }
 
-const void *troupe_payload(const troupe_msg *msg)
-{
-    return msg->payload;
-}
-
-void *troupe_msg_body(troupe_msg *msg)
-{
-    return msg->payload;
-}
-
-size_t troupe_size(const troupe_msg *msg)
-{
-    return msg->size;
-}
-
-troupe_addr troupe_sender(const troupe_msg *msg)
-{
-    return msg->sender;
-}
-
 bool troupe_is_ask(const troupe_msg *msg)
 {
     return msg->flags & TR_MSG_ASK;

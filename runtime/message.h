@@ -7,6 +7,8 @@
 
 #include <troupe/actor.h>
 
+#include <stddef.h>
+
 #include "runtime/slab.h"
 
 struct tr_ask;
@@ -50,6 +52,10 @@ struct troupe_msg {
 };
 
 _Static_assert(sizeof(struct troupe_msg) == 48, "the envelope leaves 16 payload bytes in the smallest class");
+_Static_assert(sizeof(struct troupe_msg_head) == offsetof(struct troupe_msg, payload) &&
+                   offsetof(struct troupe_msg_head, sender) == offsetof(struct troupe_msg, sender) &&
+                   offsetof(struct troupe_msg_head, size) == offsetof(struct troupe_msg, size),
+               "what the inline readers of the public header go by");
 
 /* As it fits the envelope; what is too large for that is too large for every handler table as well. */
 static inline uint16_t tr_msg_kind(unsigned kind)
@@ -62,6 +68,12 @@ static inline uint16_t tr_msg_kind(unsigned kind)
 static inline bool tr_msg_usual(const troupe_msg *msg)
 {
     return (msg->signature & ~((uint32_t)TR_MSG_ASK << 16)) < TROUPE_KINDS_MAX;
+}
+
+/* The kind of such a one, from what was looked at for that. */
+static inline uint32_t tr_msg_usual_kind(const troupe_msg *msg)
+{
+    return msg->signature & ~((uint32_t)TR_MSG_ASK << 16);
 }
 
 #define TR_MSG_SMALL_MAX ((size_t)(64 - sizeof(struct troupe_msg))) /* payload bytes in the smallest class */

@@ -176,20 +176,35 @@ static inline bool is_special(const struct tr_cell *cell, troupe_addr to)
     return (other | (uintptr_t)ck_pr_load_ptr(&cell->bound)) != 0;
 }
 
-/* The same as tell, for none to two words to an actor that lives and has no bound, while there is a block at hand: then nothing is called
- * from here that is not called last, so that no register needs to be saved. */
+/* size is at most two words. From one word on two of them may overlap. */
+static inline void copy_small(unsigned char *to, const unsigned char *from, size_t size)
+{
+    if (TR_LIKELY(size >= WORD)) {
+        uint64_t first, last;
+        memcpy(&first, from, WORD);
+        memcpy(&last, from + size - WORD, WORD);
+        memcpy(to, &first, WORD);
+        memcpy(to + size - WORD, &last, WORD);
+        return;
+    }
+    for (size_t i = 0; i < size; i++)
+        to[i] = from[i];
+}
+
+/* The same as tell, for a small message to an actor that lives and has no bound, while there is a block at hand: then
+ * nothing is called from here that is not called last, so that no register needs to be saved. prev stays as it is: who
+ * puts a message on a list sets it, and so does tr_bound_push. */
 int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
     struct troupe_runtime *rt = ctx->rt;
     struct tr_cell *cell = tr_cell_at(&rt->cells, to);
-    bool usual = (size & ~(size_t)(3 * WORD)) == 0 && size <= TR_MSG_SMALL_MAX && kind <= UINT16_MAX && cell;
-    if (TR_UNLIKELY(!usual || is_special(cell, to) || !tr_slab_has(&ctx->cache, TR_CLASS_64)))
+    if (TR_UNLIKELY(!cell || size > TR_MSG_SMALL_MAX || kind > UINT16_MAX || is_special(cell, to) ||
+                    !tr_slab_has(&ctx->cache, TR_CLASS_64)))
         return tell(ctx, to, kind, payload, size);
-    troupe_msg *msg = tr_msg_init_small(tr_slab_pop(&ctx->cache, TR_CLASS_64), size, kind);
-    if (TR_LIKELY(size >= WORD))
-        memcpy(msg->payload, payload, WORD);
-    if (size > WORD)
-        memcpy(msg->payload + WORD, (const unsigned char *)payload + WORD, WORD);
+    troupe_msg *msg = tr_slab_pop(&ctx->cache, TR_CLASS_64);
+    msg->size = (uint32_t)size;
+    msg->signature = kind;
+    copy_small(msg->payload, payload, size);
     msg->sender = tr_cell_addr(ctx->cell);
     msg->generation = tr_addr_generation(to);
     ctx->grain--;

@@ -93,41 +93,44 @@ static bool chunk_get(struct tr_slab *slab, enum tr_class class, char **bump, ch
     return true;
 }
 
-static struct tr_block *magazine_pop(struct tr_magazine *m)
-{
-    struct tr_block *block = m->head;
-    TR_UNPOISON(block, sizeof *block);
-    m->head = block->next;
-    m->count--;
-    return block;
-}
-
-static bool depot_take(struct tr_depot *depot, struct tr_magazine *out)
+/* A magazine from the depot into the empty cache. */
+static bool depot_take(struct tr_depot *depot, struct tr_cache_class *c)
 {
     if (!ck_pr_load_ptr(&depot->magazines))
         return false;
     ck_spinlock_lock(&depot->lock);
-    struct tr_block *head = depot->magazines;
-    if (head) {
-        TR_UNPOISON(head, sizeof *head);
-        ck_pr_store_ptr(&depot->magazines, head->magazine);
+    struct tr_block *block = depot->magazines;
+    if (block) {
+        TR_UNPOISON(block, sizeof *block);
+        ck_pr_store_ptr(&depot->magazines, block->magazine);
     }
     ck_spinlock_unlock(&depot->lock);
-    if (!head)
+    if (!block)
         return false;
-    *out = (struct tr_magazine){head, TR_MAGAZINE};
+    for (c->count = 0; c->count < TR_MAGAZINE; block = block->next) {
+        TR_UNPOISON(block, sizeof *block);
+        c->blocks[c->count++] = block;
+    }
     return true;
 }
 
-static void depot_give(struct tr_depot *depot, struct tr_magazine *full)
+/* The oldest of a full cache into the depot, as a magazine: the newer are warm. */
+static void depot_give(struct tr_depot *depot, struct tr_cache_class *c)
 {
-    TR_ASSERT(full->count == TR_MAGAZINE);
-    TR_UNPOISON(full->head, sizeof *full->head);
+    TR_ASSERT(c->count > TR_MAGAZINE);
+    struct tr_block *head = NULL;
+    for (unsigned i = 0; i < TR_MAGAZINE; i++) {
+        struct tr_block *block = c->blocks[i];
+        TR_UNPOISON(block, sizeof *block);
+        block->next = head;
+        head = block;
+    }
+    c->count -= TR_MAGAZINE;
+    memmove(c->blocks, c->blocks + TR_MAGAZINE, c->count * sizeof *c->blocks);
     ck_spinlock_lock(&depot->lock);
-    full->head->magazine = depot->magazines;
-    ck_pr_store_ptr(&depot->magazines, full->head);
+    head->magazine = depot->magazines;
+    ck_pr_store_ptr(&depot->magazines, head);
     ck_spinlock_unlock(&depot->lock);
-    *full = (struct tr_magazine){NULL, 0};
 }
 
 /* For threads without a cache: block by block under the depot's lock. */
@@ -182,37 +185,26 @@ static void foreign_free(struct tr_slab *slab, enum tr_class class, struct tr_bl
     ck_spinlock_unlock(&depot->lock);
 }
 
-/* Fills the empty loaded magazine from the newest chunk, so that the usual way of an allocation is the same for new
- * blocks. */
-static void carve(struct tr_cache_class *c, enum tr_class class)
+/* Fills the empty cache from the newest chunk, so that the usual way of an allocation is the same for new blocks: the
+ * lowest address comes first. */
+static void carve(struct tr_cache_class *c, size_t size)
 {
-    struct tr_block **link = &c->loaded.head;
-    const size_t size = class_size[class];
-    unsigned n = 0;
-    for (; n < TR_MAGAZINE && (size_t)(c->limit - c->bump) >= size; n++) {
-        struct tr_block *block = (struct tr_block *)(void *)c->bump;
-        *link = block;
-        link = &block->next;
-        c->bump += size;
-    }
-    TR_ASSERT(n > 0 && c->loaded.head);
-    *link = NULL;
-    c->loaded.count = n;
+    size_t left = (size_t)(c->limit - c->bump) / size;
+    unsigned n = left < TR_MAGAZINE ? (unsigned)left : TR_MAGAZINE;
+    TR_ASSERT(n > 0);
+    c->count = n;
+    for (; n > 0; c->bump += size)
+        c->blocks[--n] = c->bump;
 }
 
-static void *refill(struct tr_slab *slab, struct tr_cache_class *c, enum tr_class class)
+static bool refill(struct tr_slab *slab, struct tr_cache_class *c, enum tr_class class)
 {
-    if (c->spare.count) {
-        c->loaded = c->spare;
-        c->spare = (struct tr_magazine){NULL, 0};
-        return magazine_pop(&c->loaded);
-    }
-    if (depot_take(&slab->depots[class], &c->loaded))
-        return magazine_pop(&c->loaded);
+    if (depot_take(&slab->depots[class], c))
+        return true;
     if (c->limit - c->bump < (ptrdiff_t)class_size[class] && !chunk_get(slab, class, &c->bump, &c->limit))
-        return NULL;
-    carve(c, class);
-    return magazine_pop(&c->loaded);
+        return false;
+    carve(c, class_size[class]);
+    return true;
 }
 
 void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
@@ -222,7 +214,7 @@ void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_c
         block = foreign_alloc(slab, class);
     } else {
         struct tr_cache_class *c = &cache->classes[class];
-        block = TR_LIKELY(c->loaded.count) ? magazine_pop(&c->loaded) : refill(slab, c, class);
+        block = c->count || refill(slab, c, class) ? c->blocks[--c->count] : NULL;
     }
     if (block)
         TR_UNPOISON(block, class_size[class]);
@@ -231,20 +223,13 @@ void *tr_slab_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_c
 
 void tr_slab_free(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)
 {
-    struct tr_block *block = memory;
     if (TR_UNLIKELY(!cache)) {
-        foreign_free(slab, class, block);
-    } else {
-        struct tr_cache_class *c = &cache->classes[class];
-        if (TR_UNLIKELY(c->loaded.count == TR_MAGAZINE)) {
-            if (c->spare.count)
-                depot_give(&slab->depots[class], &c->spare);
-            c->spare = c->loaded;
-            c->loaded = (struct tr_magazine){NULL, 0};
-        }
-        block->next = c->loaded.head;
-        c->loaded.head = block;
-        c->loaded.count++;
-        poison(block, class);
+        foreign_free(slab, class, memory);
+        return;
     }
+    struct tr_cache_class *c = &cache->classes[class];
+    if (TR_UNLIKELY(c->count == tr_cache_max(class)))
+        depot_give(&slab->depots[class], c);
+    c->blocks[c->count++] = memory;
+    poison(memory, class);
 }

@@ -45,20 +45,24 @@ enum tr_class {
 
 #define TR_MAGAZINE 64 /* blocks that change hands at once */
 
+/* Free blocks of a class in a worker's cache at most. Of small messages what an activation handles or sends at most. */
+#define TR_CACHE_MAX (8 * TR_MAGAZINE)
+static inline unsigned tr_cache_max(enum tr_class class)
+{
+    return class <= TR_CLASS_128 ? TR_CACHE_MAX : 2 * TR_MAGAZINE;
+}
+
 struct tr_block {
     struct tr_block *next;     /* in its magazine */
     struct tr_block *magazine; /* first block of a magazine in the depot: the next magazine */
 };
 
-struct tr_magazine {
-    struct tr_block *head;
-    unsigned count;
-};
-
-/* One class in one worker's cache; no locks, its owner's only. */
+/* One class in one worker's cache; no locks, its owner's only. The free blocks are a stack of pointers, so that neither
+ * end of a message touches memory but what it uses. */
 struct tr_cache_class {
-    struct tr_magazine loaded, spare; /* spare is empty or full */
-    char *bump, *limit;               /* the rest of the newest chunk, not yet carved */
+    unsigned count;
+    void *blocks[TR_CACHE_MAX];
+    char *bump, *limit; /* the rest of the newest chunk, not yet carved */
 };
 
 struct tr_slab_cache {
@@ -97,22 +101,19 @@ void tr_slab_free(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_cla
 
 static inline bool tr_slab_has(const struct tr_slab_cache *cache, enum tr_class class)
 {
-    return cache->classes[class].loaded.count != 0;
+    return cache->classes[class].count != 0;
 }
 
 /* Of a worker's cache in which tr_slab_has. */
 static inline void *tr_slab_pop(struct tr_slab_cache *cache, enum tr_class class)
 {
-    struct tr_magazine *loaded = &cache->classes[class].loaded;
-    struct tr_block *block = loaded->head;
+    struct tr_cache_class *c = &cache->classes[class];
+    void *block = c->blocks[--c->count];
     TR_UNPOISON(block, tr_class_size(class));
-    loaded->head = block->next;
-    loaded->count--;
     return block;
 }
 
-/* tr_slab_alloc and tr_slab_free for a worker, with the usual case inline: the loaded magazine is neither empty nor
- * full. */
+/* tr_slab_alloc and tr_slab_free for a worker, with the usual case inline: the cache is neither empty nor full. */
 static inline void *tr_slab_take(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class)
 {
     return TR_LIKELY(tr_slab_has(cache, class)) ? tr_slab_pop(cache, class) : tr_slab_alloc(slab, cache, class);
@@ -120,17 +121,14 @@ static inline void *tr_slab_take(struct tr_slab *slab, struct tr_slab_cache *cac
 
 static inline void tr_slab_put(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)
 {
-    struct tr_magazine *loaded = &cache->classes[class].loaded;
-    if (TR_UNLIKELY(loaded->count == TR_MAGAZINE)) {
+    struct tr_cache_class *c = &cache->classes[class];
+    if (TR_UNLIKELY(c->count == tr_cache_max(class))) {
         tr_slab_free(slab, cache, class, memory);
         return;
     }
-    struct tr_block *block = memory;
-    block->next = loaded->head;
-    loaded->head = block;
-    loaded->count++;
+    c->blocks[c->count++] = memory;
     if (class <= TR_CLASS_MESSAGE_MAX)
-        TR_POISON(block, tr_class_size(class));
+        TR_POISON(memory, tr_class_size(class));
 }
 
 #endif

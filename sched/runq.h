@@ -53,14 +53,12 @@ struct tr_runnable *tr_runq_take_lifo_slowly(struct tr_runq *queue);
 /* Owner: empties the LIFO slot; NULL if it was empty. */
 static inline struct tr_runnable *tr_runq_take_lifo(struct tr_runq *queue)
 {
-    if (ck_pr_load_ptr(&queue->lifo) == NULL)
-        return NULL;
     ck_pr_store_32(&queue->taking, 1); /* A */
     tr_fence_light();
     if (TR_UNLIKELY(ck_pr_load_32(&queue->robbed) != 0))
         return tr_runq_take_lifo_slowly(queue);
     ck_pr_fence_load();
-    struct tr_runnable *r = ck_pr_load_ptr(&queue->lifo); /* T: perhaps a thief was here before A */
+    struct tr_runnable *r = ck_pr_load_ptr(&queue->lifo); /* T */
     ck_pr_store_ptr(&queue->lifo, NULL);
     ck_pr_fence_release();
     ck_pr_store_32(&queue->taking, 0);

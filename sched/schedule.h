@@ -16,7 +16,7 @@ static inline int tr_schedule_here(const struct tr_pool *pool, struct tr_worker 
 {
     struct tr_runnable *displaced = tr_runq_swap_lifo(&worker->runq, r);
     if (TR_UNLIKELY(displaced != NULL) ||
-        TR_UNLIKELY(ck_pr_load_64(&pool->idle.counts) == 0 && ck_pr_load_64(&pool->idle.sleepers) != 0))
+        TR_UNLIKELY(ck_pr_load_64(&pool->idle.sleepers) != 0 && ck_pr_load_64(&pool->idle.counts) == 0))
         return tr_worker_scheduled(worker, displaced);
     return 0;
 }

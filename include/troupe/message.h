@@ -19,12 +19,34 @@ typedef struct troupe_msg troupe_msg;
 
 /* --- Reading. Valid for a message that the actor was given and still has. --- */
 
+/* How a message begins, for the readers below, which every handler calls. Not to be used otherwise: programs that do
+ * break with the next release. The payload comes right behind it. */
+struct troupe_msg_head {
+    void *internal_links[2];
+    troupe_addr sender;
+    void *internal_ask;
+    uint32_t internal_generations[2];
+    uint32_t size;
+    uint32_t internal_signature;
+};
+
 TROUPE_API unsigned troupe_kind(const troupe_msg *msg);
-TROUPE_API const void *troupe_payload(const troupe_msg *msg); /* aligned to 16 bytes; not NULL even when empty */
-TROUPE_API size_t troupe_size(const troupe_msg *msg);         /* of the payload, bytes */
+/* Aligned to 16 bytes; not NULL even when empty. */
+static inline const void *troupe_payload(const troupe_msg *msg)
+{
+    return (const struct troupe_msg_head *)(const void *)msg + 1;
+}
+/* Of the payload, bytes. */
+static inline size_t troupe_size(const troupe_msg *msg)
+{
+    return ((const struct troupe_msg_head *)(const void *)msg)->size;
+}
 /* Who sent it; nobody when it came from outside of the runtime. Of a timer's message: who made the timer; of an I/O
  * event: the actor itself. */
-TROUPE_API troupe_addr troupe_sender(const troupe_msg *msg);
+static inline troupe_addr troupe_sender(const troupe_msg *msg)
+{
+    return ((const struct troupe_msg_head *)(const void *)msg)->sender;
+}
 /* True while somebody waits for a reply to it: no longer once it was answered. */
 TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
 
@@ -44,7 +66,10 @@ TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const
  * or troupe_discard, exactly one of them, before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX.
  * What is left over when the handler returns or panics is freed, without a handler's drop. */
 TROUPE_API troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size);
-TROUPE_API void *troupe_msg_body(troupe_msg *msg);
+static inline void *troupe_msg_body(troupe_msg *msg)
+{
+    return (struct troupe_msg_head *)(void *)msg + 1;
+}
 /* As troupe_tell, but without -EMSGSIZE, and -ENOMEM only where a full mailbox could not promise its `room`; msg is
  * consumed in every case. */
 TROUPE_API int troupe_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
