@@ -13,6 +13,7 @@
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
 #include "runtime/delay.h"
+#include "runtime/expiry.h"
 #include "runtime/hold.h"
 #include "runtime/incarnation.h"
 #include "runtime/mailbox.h"
@@ -46,6 +47,7 @@ static NOINLINE bool tidy(troupe_ctx *ctx)
     bool given = ctx->given;
     ctx->untidy = ctx->given = false;
     ctx->under.ref = NULL;
+    ctx->behalf_set = false;
     tr_actor_drop_composed(ctx);
     if (ctx->scratch_used)
         tr_owner_rewind_scratch(ctx);
@@ -183,6 +185,8 @@ static NOINLINE bool handle_special(troupe_ctx *ctx, troupe_msg *msg)
         handle_reply(ctx, msg);
     else if (msg->flags & TR_MSG_NEWS && !tr_watch_news(ctx, msg))
         tr_msg_finish(ctx, msg, 0);
+    else if (msg->flags & TR_MSG_EXPIRES && tr_expiry_is_over(ctx, msg))
+        tr_expiry_bury(ctx, msg);
     else
         return false;
     return true;
@@ -201,7 +205,7 @@ static inline void call(troupe_ctx *ctx, struct tr_cell *cell, const troupe_hand
 static void handle(troupe_ctx *ctx, troupe_msg *msg)
 {
     struct tr_cell *cell = ctx->cell;
-    bool plain = msg->generation == cell->generation && !(msg->flags & (TR_MSG_REPLY | TR_MSG_NEWS));
+    bool plain = msg->generation == cell->generation && !(msg->flags & TR_MSG_SPECIAL);
     if (TR_UNLIKELY(!plain) && handle_special(ctx, msg))
         return;
     const troupe_handler *handler = handler_for(cell->behavior, msg->kind, msg->size);
@@ -217,11 +221,15 @@ static void handle(troupe_ctx *ctx, troupe_msg *msg)
 }
 
 /* The handler for a usual message to a calm actor; NULL: it is not that, see handle. */
-static inline const troupe_handler *usual_handler(const struct tr_cell *cell, const troupe_msg *msg)
+static inline const troupe_handler *usual_handler(troupe_ctx *ctx, const struct tr_cell *cell, const troupe_msg *msg)
 {
-    if (TR_UNLIKELY(!tr_msg_usual(msg) || msg->generation != cell->generation))
-        return NULL;
-    const troupe_handler *handler = &cell->behavior->handlers[tr_msg_usual_kind(msg)];
+    uint32_t kind = tr_msg_usual_kind(msg);
+    if (TR_UNLIKELY(kind >= TROUPE_KINDS_MAX || msg->generation != cell->generation)) {
+        if (!tr_expiry_is_all(ctx, msg))
+            return NULL;
+        kind = msg->kind;
+    }
+    const troupe_handler *handler = &cell->behavior->handlers[kind];
     TR_OPAQUE(handler); /* the compiler would work out its address for each member anew */
     bool fits = TR_LIKELY(handler->size == msg->size) || handler->size == TROUPE_ANY_SIZE;
     return TR_LIKELY(fits && handler->fn) ? handler : NULL;
@@ -258,7 +266,7 @@ void tr_actor_event(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
                              .generation = ctx->cell->generation,
                              .size = (uint32_t)size,
                              .kind = tr_msg_kind(kind),
-                             .flags = TR_MSG_LOCAL};
+                             .class = TR_MSG_CLASS_LOCAL};
     memcpy(event.msg.payload, payload, size);
     const troupe_handler *handler = handler_for(ctx->cell->behavior, kind, size);
     if (!handler) {
@@ -409,7 +417,7 @@ static inline void handle_fetched(troupe_ctx *ctx, struct tr_cell *cell)
 {
     troupe_msg *msg;
     while ((msg = cell->fifo_head) != NULL && tr_cell_calm(cell)) {
-        const troupe_handler *handler = usual_handler(cell, msg);
+        const troupe_handler *handler = usual_handler(ctx, cell, msg);
         if (TR_UNLIKELY(!handler) || TR_UNLIKELY(ctx->grain <= 0))
             return;
         ctx->grain--;
@@ -534,7 +542,7 @@ static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
     ck_pr_fence_acquire(); /* F, as in tr_mailbox_next: the mark is NULL and the FIFO empty where the mood is calm */
     if (TR_UNLIKELY(!tr_cell_calm(cell) || !msg || msg->next))
         return false;
-    const troupe_handler *handler = usual_handler(cell, msg);
+    const troupe_handler *handler = usual_handler(ctx, cell, msg);
     if (TR_UNLIKELY(!handler))
         return false;
     cell->mark = msg;

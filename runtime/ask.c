@@ -6,6 +6,7 @@
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/context.h"
+#include "runtime/expiry.h"
 #include "runtime/hold.h"
 #include "runtime/hook.h"
 #include "runtime/incarnation.h"
@@ -72,9 +73,9 @@ static uint64_t deadline_after(troupe_ctx *ctx, uint64_t timeout_ns)
 }
 
 /* On the books, and sure to end: usually the alarm that is there rings early enough. */
-static inline bool wait_begins(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns)
+static inline bool wait_begins(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t deadline_ns)
 {
-    ask->deadline_ns = deadline_after(ctx, timeout_ns);
+    ask->deadline_ns = deadline_ns;
     if (TR_UNLIKELY(ask->deadline_ns == TROUPE_FOREVER)) {
         tr_list_push_back(&inc->asks_forever, &ask->link);
         return true;
@@ -83,28 +84,56 @@ static inline bool wait_begins(troupe_ctx *ctx, struct tr_incarnation *inc, stru
     return (inc->ask_alarm && inc->ask_alarm_due_ns <= ask->deadline_ns) || alarm_for_first(ctx, inc, 0);
 }
 
-static __attribute__((noinline)) int ask_begin_under(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask,
-                                                     uint64_t timeout_ns)
+/* Under ctx->under, if there is one, and not beyond limit_ns. */
+static int ask_begin_under(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns,
+                           uint64_t limit_ns)
 {
     int status = tr_hook_under(ctx, TR_HOOK_ASK, ask, &ask->hook);
+    uint64_t deadline_ns = deadline_after(ctx, timeout_ns);
+    tr_list_init(&ask->link);
     if (status == -ECANCELED) {
         ask->hook = tr_hook_make_out(ctx, TR_HOOK_ASK, ask); /* `done` is called from the mailbox's side, as always */
-        timeout_ns = TROUPE_FOREVER;
+        deadline_ns = TROUPE_FOREVER;
+        status = ask->hook ? status : -ENOMEM;
+    } else if (status == 0 && limit_ns < deadline_ns) {
+        deadline_ns = limit_ns;
+        status = limit_ns <= deadline_after(ctx, 0) ? -ETIMEDOUT : 0;
     }
-    tr_list_init(&ask->link);
-    if (status != -ENOMEM && (status == 0 || ask->hook) && wait_begins(ctx, inc, ask, timeout_ns))
+    if (status != -ENOMEM && wait_begins(ctx, inc, ask, deadline_ns))
         return status;
     ask_free(ctx, ask);
     return -ENOMEM;
 }
 
-/* Begins to wait. 0; -ECANCELED: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
-static inline int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns)
+/* The handler's own token counts, without one that of the message on whose behalf it runs. */
+static __attribute__((noinline)) int ask_begin_on_behalf(troupe_ctx *ctx, struct tr_incarnation *inc,
+                                                         struct tr_ask *ask, uint64_t timeout_ns, troupe_token *token)
 {
-    if (TR_UNLIKELY(ctx->under.ref != NULL))
-        return ask_begin_under(ctx, inc, ask, timeout_ns);
+    struct tr_expiry behalf = tr_expiry_ambient(ctx);
+    troupe_token own = ctx->under;
+    if (!own.ref)
+        ctx->under = behalf.token;
+    *token = ctx->under;
+    int status = ask_begin_under(ctx, inc, ask, timeout_ns,
+                                 behalf.deadline_ns == TR_EXPIRY_NEVER ? TROUPE_FOREVER : behalf.deadline_ns);
+    ctx->under = own;
+    return status;
+}
+
+/* Does what it asks inherit anything, or carry a token? */
+static inline bool asks_for_others(const troupe_ctx *ctx)
+{
+    return ctx->under.ref || ctx->behalf_set || (ctx->msg && ctx->msg->flags & TR_MSG_EXPIRES);
+}
+
+/* Begins to wait. 0; -ECANCELED, -ETIMEDOUT: it will end with that, and nothing must be sent; -ENOMEM: it is gone. */
+static inline int ask_begin(troupe_ctx *ctx, struct tr_incarnation *inc, struct tr_ask *ask, uint64_t timeout_ns,
+                            bool behalf, troupe_token *token)
+{
+    if (TR_UNLIKELY(behalf))
+        return ask_begin_on_behalf(ctx, inc, ask, timeout_ns, token);
     ask->hook = NULL;
-    if (TR_LIKELY(wait_begins(ctx, inc, ask, timeout_ns)))
+    if (TR_LIKELY(wait_begins(ctx, inc, ask, deadline_after(ctx, timeout_ns))))
         return 0;
     ask_free(ctx, ask);
     return -ENOMEM;
@@ -115,12 +144,13 @@ static __attribute__((noinline, cold)) TROUPE_NORETURN void no_callback(troupe_c
     troupe_panic_at(ctx, "", 0, "troupe_ask: done is NULL; use troupe_tell if nobody waits for the answer");
 }
 
-/* The message is on no list. */
-static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
+/* The message is on no list, and has room for its expiry; behalf: asks_for_others. */
+static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, bool behalf, uint64_t timeout_ns,
                            troupe_answer_fn *done, void *arg, bool holds)
 {
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
     struct tr_ask *ask = inc ? tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_ASK) : NULL;
+    troupe_token token = {0};
     int status = -ENOMEM;
     if (TR_LIKELY(ask != NULL)) {
         ask->cell = ctx->cell;
@@ -128,13 +158,14 @@ static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uin
         ask->arg = arg;
         ask->cancelled = false;
         ask->holds = holds;
-        status = ask_begin(ctx, inc, ask, timeout_ns);
+        status = ask_begin(ctx, inc, ask, timeout_ns, behalf, &token);
     }
     if (TR_UNLIKELY(status < 0)) {
+        bool ends = status == -ECANCELED || status == -ETIMEDOUT;
         tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
-        if (status == -ECANCELED && holds)
+        if (ends && holds)
             tr_hold_begin(ctx);
-        return status == -ECANCELED ? 0 : status;
+        return ends ? 0 : status;
     }
     if (TR_UNLIKELY(holds))
         tr_hold_begin(ctx);
@@ -142,6 +173,7 @@ static inline int ask_with(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uin
     msg->ask = ask;
     msg->ask_generation = ask->serial;
     msg->sender = tr_cell_addr(ctx->cell);
+    tr_expiry_set(msg, ask->deadline_ns, token);
     status = tr_offer(ctx->rt, ctx, to, msg); /* if the receiver is gone, the dead letter comes back as the answer */
     if (TR_LIKELY(status == 0 || status == -ESRCH))
         return 0;
@@ -157,7 +189,10 @@ int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t t
     if (TR_UNLIKELY(!done))
         no_callback(ctx);
     tr_send_uncompose(ctx, msg);
-    return ask_with(ctx, to, msg, timeout_ns, done, arg, false);
+    const bool behalf = asks_for_others(ctx);
+    if (TR_UNLIKELY(!tr_expiry_fit(ctx, &msg, behalf)))
+        return -ENOMEM;
+    return ask_with(ctx, to, msg, behalf, timeout_ns, done, arg, false);
 }
 
 int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
@@ -166,21 +201,26 @@ int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint6
     if (TR_UNLIKELY(!done))
         no_callback(ctx);
     tr_send_uncompose(ctx, msg);
-    if (!troupe_addr_same(to, troupe_self(ctx)))
-        return ask_with(ctx, to, msg, timeout_ns, done, arg, true);
-    tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
-    return -EDEADLK;
+    if (TR_UNLIKELY(troupe_addr_same(to, troupe_self(ctx)))) {
+        tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
+        return -EDEADLK;
+    }
+    const bool behalf = asks_for_others(ctx);
+    if (TR_UNLIKELY(!tr_expiry_fit(ctx, &msg, behalf)))
+        return -ENOMEM;
+    return ask_with(ctx, to, msg, behalf, timeout_ns, done, arg, true);
 }
 
 int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size, uint64_t timeout_ns,
                troupe_answer_fn *done, void *arg)
 {
     troupe_msg *msg;
-    int status = tr_send_build(ctx, kind, payload, size, &msg);
+    const bool behalf = asks_for_others(ctx);
+    int status = tr_expiry_build(ctx, kind, payload, size, behalf, &msg);
     if (TR_UNLIKELY(status < 0))
         return status;
     if (TR_LIKELY(done != NULL))
-        return ask_with(ctx, to, msg, timeout_ns, done, arg, false);
+        return ask_with(ctx, to, msg, behalf, timeout_ns, done, arg, false);
     tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
     no_callback(ctx);
 }
@@ -189,7 +229,7 @@ int troupe_ask_hold(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *
                     uint64_t timeout_ns, troupe_answer_fn *done, void *arg)
 {
     troupe_msg *msg;
-    int status = tr_send_build(ctx, kind, payload, size, &msg);
+    int status = tr_expiry_build(ctx, kind, payload, size, asks_for_others(ctx), &msg);
     return status < 0 ? status : troupe_send_ask_hold(ctx, to, msg, timeout_ns, done, arg);
 }
 

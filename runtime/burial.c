@@ -78,7 +78,7 @@ static void close_mailbox(troupe_ctx *ctx)
         tr_room_tell(ctx, cell->bound); /* who waited for room is told by the next send that there is nobody */
 }
 
-static void drop(troupe_ctx *ctx, const troupe_msg *msg)
+void tr_burial_drop(troupe_ctx *ctx, const troupe_msg *msg)
 {
     const troupe_behavior *behavior = ctx->cell->behavior;
     const troupe_handler *handler = msg->kind < TROUPE_KINDS_MAX ? &behavior->handlers[msg->kind] : NULL;
@@ -111,7 +111,7 @@ static void bury(troupe_ctx *ctx, troupe_msg *msg)
                                : TROUPE_DEAD_STOPPED);
     cell->mark = msg; /* if its drop panics the next step frees it */
     if (!stale && !reply && !(msg->flags & TR_MSG_NEWS))
-        drop(ctx, msg);
+        tr_burial_drop(ctx, msg);
     cell->mark = NULL;
     let_go(ctx, msg);
 }

@@ -17,4 +17,7 @@ bool tr_burial_step(troupe_ctx *ctx);
 /* The parent (or, for the root, its own worker) has read what it wanted: the slot is free for another actor. */
 void tr_burial_give_back(troupe_ctx *ctx, struct tr_cell *cell);
 
+/* Calls the drop of msg's handler, if it has one. A panic in it is skipped. */
+void tr_burial_drop(troupe_ctx *ctx, const troupe_msg *msg);
+
 #endif

@@ -58,8 +58,10 @@ struct troupe_ctx {
     bool untidy;
     bool given;           /* its handler has given away what it was given: see take.h. Untidy, too */
     troupe_token under;   /* what it begins is begun under this: troupe_under; ref NULL: no token */
+    bool behalf_set;      /* on whose behalf it asks was said: `behalf`, instead of msg's. Untidy, too */
     bool scratch_used;    /* scratch is rewound when the callback returns */
     const char *cleaning; /* what is being released or dropped: a panic in that is no crash. NULL: nothing is */
+    struct tr_expiry behalf;
     struct tr_arena scratch;
     uint64_t owned;  /* how many resources were ever owned by way of this context: see holdings.h */
     uint64_t now_ns; /* the clock when it was last read: by the loop, or by an activation that lasts */
@@ -81,7 +83,7 @@ struct troupe_ctx {
     ck_stack_t delay_ends;    /* accounts of them whose incarnation has ended on another worker */
     union {
         troupe_msg msg;
-        unsigned char room[sizeof(troupe_msg)];
+        unsigned char room[sizeof(troupe_msg) + TR_MSG_TAIL];
     } stub; /* in the place of `msg` once the handler has given that away: see take.h. Last, for its open end */
 };
 

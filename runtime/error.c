@@ -18,6 +18,7 @@ static const char *const dead_names[TROUPE_DEAD_COUNT] = {
     [TROUPE_DEAD_CRASHED] = "crashed",   [TROUPE_DEAD_UNHANDLED] = "unhandled",
     [TROUPE_DEAD_BAD_SIZE] = "bad_size", [TROUPE_DEAD_LATE_REPLY] = "late_reply",
     [TROUPE_DEAD_POISON] = "poison",     [TROUPE_DEAD_MAILBOX_FULL] = "mailbox_full",
+    [TROUPE_DEAD_EXPIRED] = "expired",   [TROUPE_DEAD_CANCELLED] = "cancelled",
 };
 
 static const char *const cause_names[TROUPE_CAUSE_COUNT] = {

@@ -14,6 +14,7 @@
 #include "io/loop.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
+#include "runtime/expiry.h"
 #include "runtime/send.h"
 #include "sched/base/assert.h"
 
@@ -124,11 +125,12 @@ static int outcome_of(const troupe_msg *answer, void *reply, size_t *reply_size)
 
 /* --- the verbs --- */
 
-static int build(struct troupe_runtime *rt, unsigned kind, const void *payload, size_t size, troupe_msg **out)
+static int build(struct troupe_runtime *rt, unsigned kind, const void *payload, size_t size, size_t tail,
+                 troupe_msg **out)
 {
     if (size > TROUPE_PAYLOAD_MAX)
         return -EMSGSIZE;
-    troupe_msg *msg = tr_msg_alloc(&rt->slab, NULL, size);
+    troupe_msg *msg = tr_msg_alloc_with_tail(&rt->slab, NULL, size, tail);
     if (!msg)
         return -ENOMEM;
     msg->kind = tr_msg_kind(kind);
@@ -141,7 +143,7 @@ static int build(struct troupe_runtime *rt, unsigned kind, const void *payload, 
 static int tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
     troupe_msg *msg;
-    int status = build(rt, kind, payload, size, &msg);
+    int status = build(rt, kind, payload, size, 0, &msg);
     return status < 0 ? status : tr_offer(rt, NULL, to, msg);
 }
 
@@ -168,6 +170,7 @@ static int ask_and_wait(troupe_runtime *rt, troupe_addr to, troupe_msg *msg, uin
     msg->flags |= TR_MSG_ASK;
     msg->ask = (void *)ask;
     msg->ask_generation = serial;
+    tr_expiry_set(msg, deadline_ns, troupe_no_token());
     tr_post(rt, NULL, to, msg); /* if the receiver is gone, the dead letter comes back as the answer */
     troupe_msg *answer = await(rt, ask, serial, &waiter, deadline_ns);
     if (!answer)
@@ -185,7 +188,7 @@ int troupe_runtime_ask(troupe_runtime *rt, troupe_addr to, unsigned kind, const 
         return -EDEADLK;
     if (!tr_gate_enter(&rt->gate))
         return -ESHUTDOWN;
-    int status = build(rt, kind, payload, size, &msg);
+    int status = build(rt, kind, payload, size, tr_expiry_tail(size, false), &msg);
     if (status == 0)
         status = ask_and_wait(rt, to, msg, timeout_ns, reply, reply_size);
     tr_gate_leave(&rt->gate);

@@ -25,7 +25,7 @@ struct tr_foreign_waiter;
  * By compare and swap, so of R and X exactly one succeeds: exactly one outcome. An answer whose R fails is late.
  * The waiter is on the thread's stack; R reads its address from the record after the claim, which X then leaves alone.
  * None waits for ever: the message is in one pair of hands at a time, and each ends it with an answer (message.h), at
- *   the latest when its actor ends; all actors end before the runtime is joined, and join waits for the thread
+ *   the latest when its actor ends, or without one when its deadline has passed (expiry.h): then X is due. All actors end before the runtime is joined, and join waits for the thread
  *   (gate.h).
  * Checked by: tests/runtime/test_foreign.c, tests/stress/stress_foreign.c (ThreadSanitizer). */
 struct tr_foreign_ask {

@@ -6,6 +6,7 @@
 #define TR_RUNTIME_MESSAGE_H
 
 #include <troupe/actor.h>
+#include <troupe/token.h>
 
 #include <stddef.h>
 
@@ -20,9 +21,19 @@ enum {
     TR_MSG_HANDLED = 8, /* its receiver is done with it; freed (or turned into a status) when it stops to be the mark */
     TR_MSG_KEPT = 16,   /* on the incarnation's list of kept messages */
     TR_MSG_RETRIED = 128, /* it crashed its handler and was put back: see redeliver.h */
-    TR_MSG_LOCAL = 32,    /* built on the stack for an I/O event: it can be neither kept nor re-sent */
+    TR_MSG_EXPIRES = 32,  /* its deadline and its token are behind the payload: see expiry.h */
     TR_MSG_NEWS = 64,     /* a monitor's, until its receiver has taken it from the mailbox: see watch.h */
+
+    TR_MSG_SPECIAL = TR_MSG_REPLY | TR_MSG_NEWS | TR_MSG_EXPIRES, /* not simply for a handler */
 };
+
+/* How long a message is worth handling: see expiry.h. */
+struct tr_expiry {
+    uint64_t deadline_ns; /* on the monotonic clock; TR_EXPIRY_NEVER */
+    troupe_token token;
+};
+
+#define TR_MSG_CLASS_LOCAL 254 /* as `class`: built on the stack for an I/O event; it can be neither kept nor re-sent */
 
 struct troupe_msg {
     struct troupe_msg *next, *prev; /* next: mailbox, then FIFO; both: lists of composed and of kept messages */
@@ -35,7 +46,7 @@ struct troupe_msg {
         int32_t outcome; /* TR_MSG_HANDLED and TR_MSG_STATUS: what the asker is told (0 or -errno) */
     };
     union {
-        uint32_t signature; /* the three at once: see tr_msg_usual */
+        uint32_t signature; /* the three at once: see tr_msg_usual_kind */
         struct {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
             uint16_t kind;
@@ -63,23 +74,20 @@ static inline uint16_t tr_msg_kind(unsigned kind)
     return (uint16_t)(kind < UINT16_MAX ? kind : UINT16_MAX);
 }
 
-/* By one comparison: a message of a kind that handlers can have, in a block of the smallest class (which is 0), without
- * any flag but TR_MSG_ASK. */
-static inline bool tr_msg_usual(const troupe_msg *msg)
-{
-    return (msg->signature & ~((uint32_t)TR_MSG_ASK << 16)) < TROUPE_KINDS_MAX;
-}
-
-/* The kind of such a one, from what was looked at for that. */
+/* The kind of a usual message: of a kind that handlers can have, in a block of the smallest class (which is 0), without any
+ * flag but TR_MSG_ASK. Of all others something from TROUPE_KINDS_MAX on. */
 static inline uint32_t tr_msg_usual_kind(const troupe_msg *msg)
 {
     return msg->signature & ~((uint32_t)TR_MSG_ASK << 16);
 }
 
+#define TR_MSG_TAIL ((size_t)32)
 #define TR_MSG_SMALL_MAX ((size_t)(64 - sizeof(struct troupe_msg))) /* payload bytes in the smallest class */
 
 /* NULL: out of memory, or size > TROUPE_PAYLOAD_MAX. All envelope fields but size and class are zero. */
 troupe_msg *tr_msg_alloc(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size);
+/* The same with that many bytes behind the payload, at most TR_MSG_TAIL. A block of the heap always has as many. */
+troupe_msg *tr_msg_alloc_with_tail(struct tr_slab *slab, struct tr_slab_cache *cache, size_t size, size_t tail);
 void tr_msg_free(struct tr_slab *slab, struct tr_slab_cache *cache, troupe_msg *msg);
 
 /* A message with a small payload in a block of the smallest class. What only asks and replies use (ask, ask_generation)

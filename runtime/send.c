@@ -227,7 +227,8 @@ troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size)
 
 void tr_send_uncompose(troupe_ctx *ctx, troupe_msg *msg)
 {
-    TR_ASSERT(!(msg->flags & (TR_MSG_KEPT | TR_MSG_LOCAL)) && msg != ctx->msg); /* only what troupe_compose gave */
+    /* Only what troupe_compose gave. */
+    TR_ASSERT(!(msg->flags & TR_MSG_KEPT) && msg->class != TR_MSG_CLASS_LOCAL && msg != ctx->msg);
     if (ctx->composed == msg || msg->prev)
         list_remove(&ctx->composed, msg);
 }
@@ -265,7 +266,7 @@ static void answer_with(troupe_ctx *ctx, troupe_msg *msg, troupe_msg *reply)
     reply->ask = msg->ask;
     reply->ask_generation = msg->ask_generation;
     reply->kind = msg->kind;
-    msg->flags &= (uint8_t)~TR_MSG_ASK;
+    msg->flags &= (uint8_t)~(TR_MSG_ASK | TR_MSG_EXPIRES); /* what follows is beyond the request, and inherits nothing */
     tr_send(ctx, msg->sender, reply);
 }
 
@@ -309,7 +310,7 @@ int troupe_reply(troupe_ctx *ctx, const troupe_msg *msg, const void *payload, si
 troupe_msg *troupe_keep(troupe_ctx *ctx, const troupe_msg *msg)
 {
     struct tr_incarnation *inc = tr_incarnation_of(ctx);
-    if (!inc || msg != ctx->msg || msg->flags & (TR_MSG_KEPT | TR_MSG_LOCAL | TR_MSG_REPLY))
+    if (!inc || msg != ctx->msg || msg->flags & (TR_MSG_KEPT | TR_MSG_REPLY))
         return NULL;
     list_add(&inc->kept, ctx->msg);
     ctx->msg->flags |= TR_MSG_KEPT;

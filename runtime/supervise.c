@@ -248,6 +248,7 @@ void tr_supervise_crash(troupe_ctx *ctx)
     tr_actor_drop_composed(ctx);
     tr_owner_rewind_scratch(ctx);
     ctx->under.ref = NULL;
+    ctx->behalf_set = false;
     ctx->given = false;
     tr_redeliver_after_crash(ctx);
     ctx->named = NULL;

@@ -44,6 +44,8 @@ void kv_server_dead_letter(void *arg, const troupe_dead_letter *letter)
     case TROUPE_DEAD_POISON:
     case TROUPE_DEAD_LATE_REPLY: /* is a reply */
     case TROUPE_DEAD_STOPPED:    /* the handler's drop does it */
+    case TROUPE_DEAD_EXPIRED:
+    case TROUPE_DEAD_CANCELLED:
     case TROUPE_DEAD_UNHANDLED:
     case TROUPE_DEAD_BAD_SIZE:
     case TROUPE_DEAD_COUNT:

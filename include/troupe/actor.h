@@ -24,11 +24,12 @@ typedef struct troupe_handler {
     const char *name;      /* for logs and profiles */
     troupe_handler_fn *fn; /* NULL: the kind is not handled */
     size_t size;           /* payload bytes, exactly; TROUPE_ANY_SIZE: any */
-    /* Optional: frees what the payload owns when the receiver stops before it was given the message. On the worker that
-     * runs the receiver, after the hook dead_letter (runtime.h). Not called once fn was given it (what a handler did
-     * before it panicked is unknown), nor when the send answered -ESRCH, nor for any other dead letter: that hook sees
-     * them all. Of a kind with retries a payload stays the message's until fn has returned: one that crashed fn and was
-     * to be given to it again is dropped like the others, and so is one in quarantine. */
+    /* Optional: frees what the payload owns when the receiver stops before it was given the message, or when the message
+     * is over before (dead letters stopped, expired and cancelled). On the worker that runs the receiver, after the hook
+     * dead_letter (runtime.h). Not called once fn was given it (what a handler did before it panicked is unknown), nor when
+     * the send answered -ESRCH, nor for any other dead letter: that hook sees them all. Of a kind with retries a payload
+     * stays the message's until fn has returned: one that crashed fn and was to be given to it again is dropped like the
+     * others, and so is one in quarantine. */
     void (*drop)(const void *payload, size_t size);
     /* How often a message whose handler crashed is given to it again, at the head of the mailbox, after the restart.
      * Then it goes to quarantine (quarantine.h). 0: it becomes a dead letter (crashed) at once. Only for kinds that may

@@ -49,6 +49,12 @@ static inline troupe_addr troupe_sender(const troupe_msg *msg)
 }
 /* True while somebody waits for a reply to it: no longer once it was answered. */
 TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
+/* Until when it is worth handling, in nanoseconds on the monotonic clock (actor.h, troupe_now); TROUPE_FOREVER: it has no
+ * deadline. An ask has that of its time-out until it is answered; other messages have what troupe_tell_within gave them.
+ * See "Deadlines". */
+TROUPE_API uint64_t troupe_deadline(const troupe_msg *msg);
+/* How much of that is left, ns, by a fresh look at the clock; 0: it has passed. TROUPE_FOREVER: no deadline. */
+TROUPE_API uint64_t troupe_time_left(const troupe_msg *msg);
 
 /* --- Telling --- */
 
@@ -75,11 +81,39 @@ static inline void *troupe_msg_body(troupe_msg *msg)
 TROUPE_API int troupe_send(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg);
 TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
 
+/* --- Deadlines ---
+ * A message may carry a deadline and a cancel token (token.h). When its receiver takes it from the mailbox and the
+ * deadline has passed, or the token is cancelled, it is not handled: it becomes a dead letter (expired, cancelled),
+ * its handler's `drop` is called, and if it is an ask that ends at its asker, by the asker's own clock or token, with
+ * -ETIMEDOUT or -ECANCELED. Wherever a message goes both stay with it: forwarded, stashed, kept, given again after a
+ * crash; only a copy out of the quarantine has neither. What was begun is not interrupted: a handler that takes long
+ * looks at troupe_time_left, and at troupe_token_cancelled of troupe_msg_token.
+ *   An ask carries its deadline, and the token that it was begun under. A blocking ask (runtime.h) its deadline.
+ *   An ask that is made while a handler handles such a message inherits both: it ends no later than that message's
+ *   deadline, and without a token of the handler's own (troupe_under) it is begun under that message's. If the deadline
+ *   has passed nothing is sent, and `done` is called with -ETIMEDOUT. A longer chain inherits from ask to ask.
+ *   Nothing else inherits: not what is asked once the message was answered, not tells, timers, spawned actors nor jobs, since they may well be meant to outlive the request;
+ *   and not what the answer's callback asks: see troupe_on_behalf. Stops, kills, news of monitors, replies and the
+ *   ends of asks never expire. */
+
+/* As troupe_tell, with a deadline timeout_ns from now (TROUPE_FOREVER: none), and with the token of troupe_under, if one
+ * is set in this handler. Also -ECANCELED: that is cancelled already, nothing was sent. */
+TROUPE_API int troupe_tell_within(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
+                                  uint64_t timeout_ns);
+/* The same with a composed message; msg is consumed in every case. Also -ENOMEM: msg had no room for it and there was no
+ * memory for a larger block; nothing was sent. */
+TROUPE_API int troupe_send_within(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns);
+
+/* Has what the running actor asks from here on, until this handler or callback returns or the next call, inherit from
+ * msg instead of the message that is being handled: from a kept one in the callback of an answer, say. NULL: from none,
+ * for work that goes on beyond the request. */
+TROUPE_API void troupe_on_behalf(troupe_ctx *ctx, const troupe_msg *msg);
+
 /* --- Asking --- */
 
 /* What became of an ask. status is one of
  *   0            the receiver replied: payload and size are the reply's, valid until the callback returns
- *   -ETIMEDOUT   the deadline passed first; a reply that comes later becomes a dead letter (late_reply)
+ *   -ETIMEDOUT   the deadline, its own or an inherited one, passed first; a reply that comes later becomes a dead letter (late_reply)
  *   -ECONNRESET  the receiver crashed while it handled the message, or crashed or restarted while it kept it
  *   -ESRCH       the receiver has ended, or ended before it handled the message, or while it kept it
  *   -ENODATA     the receiver handled it and neither replied nor kept it, or released it
@@ -101,7 +135,7 @@ typedef void troupe_answer_fn(troupe_ctx *ctx, void *self, const troupe_answer *
 
 /* troupe_ask - send a message that wants a reply, and go on with the mailbox.
  *   timeout_ns  from now, a fresh look at the clock; never early, and late by as much as a timer (timer.h).
- *               TROUPE_FOREVER for none
+ *               TROUPE_FOREVER for none. At most what is left for the message on whose behalf it is: "Deadlines"
  *   done        required; called exactly once and never inside of this call, unless this incarnation ends before
  *   arg         handed to done; the runtime never looks at it
  * Returns 0: done will be called, also when the receiver is already gone. -ENOMEM, -EMSGSIZE, or -EAGAIN (as of

@@ -140,7 +140,8 @@ TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned 
  *   because the runtime stops answers as one that ends otherwise, mostly -ESRCH. -ENOBUFS: there was a reply, the first
  *   bytes of which are in the room; the rest is lost. And, with nothing sent: -ESHUTDOWN, all actors have ended;
  *   -ENOMEM; -EMSGSIZE; -EDEADLK, on a worker, of whatever runtime, which must not block: actors use troupe_ask.
- * A reply that comes after the time-out is a dead letter (late_reply). Any other thread.
+ * The message carries the deadline (message.h, "Deadlines"). A reply that comes after the time-out is a dead letter
+ * (late_reply). Any other thread.
  * There is no spawn from outside: a child is its parent's to supervise and to count. Ask the parent for one. */
 TROUPE_API int troupe_runtime_ask(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size,
                                   uint64_t timeout_ns, void *reply, size_t *reply_size);

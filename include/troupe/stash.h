@@ -15,7 +15,8 @@ extern "C" {
 #define TROUPE_STASH_DEFAULT 1024u /* messages, where troupe_behavior.stash_max is 0 */
 
 /* troupe_stash - set aside msg, which the actor is handling. It is the handler's no more: its payload must not be
- * looked at once this has returned 0. An ask stays one, and its asker waits; the time it was given goes on.
+ * looked at once this has returned 0. An ask stays one, and its asker waits; the time it was given goes on,
+ * and if that has passed when it comes back it is not handled (message.h, "Deadlines").
  * What is in the stash when the incarnation ends goes back to the mailbox: the next incarnation is given it, in order,
  * ahead of all else; of an actor that ends for good it becomes dead letters (stopped), its handler's drop sees it, and
  * askers are told (-ESRCH). A message that was stashed and came back is handled like a new one, by the same handler.

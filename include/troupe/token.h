@@ -8,6 +8,7 @@
 #define TROUPE_TOKEN_H
 
 #include <troupe/crash.h>
+#include <troupe/message.h>
 #include <troupe/supervision.h>
 #include <troupe/types.h>
 
@@ -64,6 +65,10 @@ TROUPE_API troupe_token troupe_stopped_token(troupe_ctx *ctx);
  * ask sends nothing and ends at once with that status, the other verbs return it (troupe_send_after and _every,
  * troupe_listen, troupe_stream_adopt, troupe_file_open, _read, _write and _sync, troupe_offload). */
 TROUPE_API void troupe_under(troupe_ctx *ctx, troupe_token token);
+
+/* The token that msg carries (message.h, "Deadlines"); no token if it carries none. To begin more than asks on its behalf
+ * under it: troupe_under(ctx, troupe_msg_token(msg)). */
+TROUPE_API troupe_token troupe_msg_token(const troupe_msg *msg);
 
 /* Has a message of kind, with the troupe_token as payload, sent to the running actor when token is cancelled; at once
  * if it is already. Once; gone with the incarnation. Of no token: never. 0 or -ENOMEM. */

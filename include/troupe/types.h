@@ -68,6 +68,8 @@ typedef enum troupe_dead_reason {
     TROUPE_DEAD_LATE_REPLY,   /* a reply (or why there is none) to an ask that has ended, or whose incarnation has */
     TROUPE_DEAD_POISON,       /* it crashed its handler once more than the handler's retries; it is in quarantine */
     TROUPE_DEAD_MAILBOX_FULL, /* its receiver's mailbox is bounded, and was full (actor.h, mailbox) */
+    TROUPE_DEAD_EXPIRED,      /* its deadline had passed before it was handled (message.h) */
+    TROUPE_DEAD_CANCELLED,    /* the token that it carries was cancelled before it was handled */
     TROUPE_DEAD_COUNT
 } troupe_dead_reason;
 

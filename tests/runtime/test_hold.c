@@ -247,7 +247,7 @@ Test(hold, ends_with_the_time_out)
         world_begin(workers);
         cr_assert_eq(run(&vain, NULL), 0);
         cr_assert(strcmp(world.trace, first) == 0 || strcmp(world.trace, second) == 0, "%s", world.trace);
-        cr_assert_eq(world.dead[TROUPE_DEAD_LATE_REPLY], 2);
+        cr_assert_eq(world.dead[TROUPE_DEAD_LATE_REPLY] + world.dead[TROUPE_DEAD_EXPIRED], 2);
         cr_assert_eq(dead_total(), 2);
     }
 }

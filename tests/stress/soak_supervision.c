@@ -802,8 +802,8 @@ static bool letters_agree(void)
 static bool others_agree(unsigned fds, unsigned fds_before)
 {
     bool good = agrees("asks answered or forgotten", acc.answered + acc.forgotten, acc.asked);
-    good &=
-        agrees("replies that were dead letters", acc.dead_replies, acc.forgotten + acc.timed_out + acc.spoilt_replies);
+    good &= agrees("replies that were dead letters", acc.dead_replies + dead_for(TROUPE_DEAD_EXPIRED),
+                   acc.forgotten + acc.timed_out + acc.spoilt_replies); /* what expired is not replied to */
     good &= agrees("monitors that told, or ended before", acc.told + acc.untold + acc.taken_back, acc.monitors);
     good &= agrees("actors of whose end the registrar was told", acc.ended, acc.registered);
     good &= agrees("actors spawned", last_stats.spawns, acc.registered + 2);

@@ -210,7 +210,8 @@ Test(suspend, does_not_stop_the_deadlines_of_asks_and_tells_of_them_at_the_resum
     run_director(1, ask_then_end);
     snprintf(expected, sizeof expected, "S1 resume a:%d a:%d E:stopped", -ETIMEDOUT, -ETIMEDOUT);
     cr_assert_str_eq(world.trace, expected);
-    cr_assert_eq(world.dead_replies, 2); /* the reply, and the news of OTHER's end */
+    /* The reply, and the news of OTHER's end; on a slow machine the ask may be over before it is handled. */
+    cr_assert_eq(world.dead_replies + world.dead[TROUPE_DEAD_EXPIRED], 2);
     answered_first = false;
     run_director(1, ask_then_end);
     snprintf(expected, sizeof expected, "S1 resume a:%d a:", -ETIMEDOUT);
