@@ -35,7 +35,7 @@
 enum { AWAKE, PARKED, NOTIFIED };
 
 #define COMPLETIONS_PER_CALL 256u
-#define TIMERS_PER_CALL 256u
+#define TIMERS_PER_CALL 512u
 #define REAP_NS UINT64_C(500000)          /* how long one call delivers completions */
 #define DETACH_NS UINT64_C(5000000000)    /* how long a leaving loop waits for its ops to end */
 #define DETACH_STEP_NS UINT64_C(20000000) /* between two looks meanwhile */
@@ -286,14 +286,16 @@ static int attach(void *arg, struct tr_worker *worker, void **io_out)
     loop->owner = pthread_self();
     loop->now = tr_loop_clock();
     tr_rng_init(&loop->random, seed(loop));
-    tr_wheel_init(&loop->wheel, loop->now);
     tr_clock_init(&loop->clock);
     tr_op_slab_init(loop);
-    int error = tr_bufring_init(&loop->buffers, io->options.buffers, io->options.buffer_size);
+    int error = tr_wheel_init(&loop->wheel, loop->now);
+    if (!error)
+        error = tr_bufring_init(&loop->buffers, io->options.buffers, io->options.buffer_size);
     if (!error)
         error = loop->backend->open(loop);
     if (error) {
         tr_bufring_fini(&loop->buffers);
+        tr_wheel_fini(&loop->wheel);
         free(loop);
         return error;
     }
@@ -344,6 +346,7 @@ static void destroy_loop(struct tr_loop *loop)
     tr_op_slab_check(loop);
     tr_op_slab_fini(loop);
     tr_bufring_fini(&loop->buffers);
+    tr_wheel_fini(&loop->wheel);
     free(loop);
 }
 

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a timer lies. Let due be its tick (its time rounded up, so that it is never early). A slot of level L is
- * 128^L ticks, and due >> 7 L is the number of the slot that due falls into; 256 slots per level are a ring. A slot of
- * level L + 1 is opened by moving what is in it to level L; opened[L] is the last one. So a timer lies in the lowest
- * level L with due >> 7 (L + 1) <= opened[L]. (After the hierarchical wheel of Varghese and Lauck, scheme 7.)
+/* Where a timer lies. Let due be its tick (its time rounded up, so that it is never early), and number(due, L) the
+ * number of the slot of level L that due falls into. The slots of a level are a ring. A slot of level L + 1 is opened by
+ * moving what is in it to level L; opened[L] is the last one. So a timer lies in the lowest level L with
+ * number(due, L + 1) <= opened[L]. (After the hierarchical wheel of Varghese and Lauck, scheme 7.)
  * A slot is opened when tick enters it at the latest. But a slot that holds a hundred thousand timers takes long, and
- * what is due meanwhile would be late. So it is opened while tick is in the slot before it, PIECE timers per call. That
- * is why half a ring is one slot of the level above: the rest of the present one and the next have room in it.
+ * what is due meanwhile would be late. So it is opened AHEAD slots before, PIECE timers per call. That is why a slot of
+ * the level above is a small part of the ring: the rest of the present one and the next AHEAD have room in it. With
+ * seven of eight parts ahead in the lowest level, that holds nearly all of its ring: a timer within its reach is put
+ * where it fires from, and looked at once, not once per level (decision 038).
  * Invariants, between two calls:
- *   W1  due > tick for a timer in a slot, and at level L >= 1 also due >> 7 L > tick >> 7 L;
- *   W2  opened[L] is n or n + 1, where n is the slot of level L + 1 that tick is in; if not n + 1 for all, `emptying`;
- *   W3  a bit of `occupied` is set exactly when its slot holds a timer;
+ *   W1  due > tick for a timer in a slot, and at level L >= 1 also number(due, L) > number(tick, L);
+ *   W2  opened[L] is n to n + AHEAD, where n is the slot of level L + 1 that tick is in; if not n + AHEAD for all,
+ *       `emptying`;
+ *   W3  a bit of `occupied` is set exactly when its slot holds a timer; a slot whose bit is clear may be zero;
  *   W4  `due` holds timers whose tick has come; they fire at the next advance, before all others;
- *   W5  the numbers of two occupied slots of a level differ by less than 256.
+ *   W5  the numbers of two occupied slots of a level differ by less than its count of slots.
  * The timers of one tick fire in the order in which they were armed: they lie in one slot at any time, new ones go to
  * its end, and while it is emptied from its front, piece by piece, new ones still do.
  *
@@ -23,28 +26,72 @@
  * Checked by: tests/io/test_wheel.c against a sorted list, tr_wheel_check. */
 #include "io/wheel.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "sched/base/assert.h"
 
-#define SLOT_MASK (TR_WHEEL_SLOTS - 1)
-#define TICK_SHIFT 17
+#define TICK_SHIFT 18
 #define TOP (TR_WHEEL_LEVELS - 1)
+#define NEAR_AHEAD 7u
+#define FAR_AHEAD 1u
 #define PIECE 256u     /* timers that one call moves down early */
 #define SCOUT_STEPS 8u /* about as many misses as a processor has under way at once */
 
 _Static_assert(TR_WHEEL_TICK_NS == UINT64_C(1) << TICK_SHIFT, "a tick is a power of two of nanoseconds");
-_Static_assert(TICK_SHIFT + TR_WHEEL_LEVELS * TR_WHEEL_STEP + 1 > 64, "every 64-bit time has a slot");
-_Static_assert(TR_WHEEL_SLOTS == 2u << TR_WHEEL_STEP, "the rest of one slot of the next level, and a whole one");
+_Static_assert(TICK_SHIFT + TR_WHEEL_NEAR_STEP + TOP * TR_WHEEL_FAR_STEP + 1 > 64, "every 64-bit time has a slot");
+_Static_assert(TR_WHEEL_NEAR == (NEAR_AHEAD + 1) << TR_WHEEL_NEAR_STEP, "the rest of a slot above, and those ahead");
+_Static_assert(TR_WHEEL_FAR == (FAR_AHEAD + 1) << TR_WHEEL_FAR_STEP, "the same of the other levels");
 
 static uint64_t tick_of_due(uint64_t due_ns)
 {
     return (due_ns >> TICK_SHIFT) + ((due_ns & (TR_WHEEL_TICK_NS - 1)) != 0);
 }
 
+/* A slot of this level is so many ticks, as a power of two. */
+static unsigned shift_of(unsigned level)
+{
+    return level == 0 ? 0 : TR_WHEEL_NEAR_STEP + (level - 1) * TR_WHEEL_FAR_STEP;
+}
+
 static uint64_t number(uint64_t tick, unsigned level)
 {
-    return tick >> (level * TR_WHEEL_STEP);
+    return tick >> shift_of(level);
+}
+
+/* How many slots of the level above are opened before tick is in them. */
+static unsigned ahead_of(unsigned level)
+{
+    return level == 0 ? NEAR_AHEAD : FAR_AHEAD;
+}
+
+/* The place in wheel->slots of a level's slot of this number. */
+static unsigned place_of(unsigned level, uint64_t slot_number)
+{
+    if (level == 0)
+        return (unsigned)slot_number % TR_WHEEL_NEAR;
+    return TR_WHEEL_NEAR + (level - 1) * TR_WHEEL_FAR + (unsigned)slot_number % TR_WHEEL_FAR;
+}
+
+static bool is_occupied(const struct tr_wheel *wheel, unsigned place)
+{
+    return wheel->occupied[place / 64] >> (place % 64) & 1;
+}
+
+static void mark_occupied(struct tr_wheel *wheel, unsigned place)
+{
+    wheel->occupied[place / 64] |= UINT64_C(1) << (place % 64);
+    if (place < TR_WHEEL_NEAR)
+        wheel->near_words[place / 4096] |= UINT64_C(1) << (place / 64 % 64);
+}
+
+static void mark_empty(struct tr_wheel *wheel, unsigned place)
+{
+    uint64_t *word = &wheel->occupied[place / 64];
+    *word &= ~(UINT64_C(1) << (place % 64));
+    if (place < TR_WHEEL_NEAR && *word == 0)
+        wheel->near_words[place / 4096] &= ~(UINT64_C(1) << (place / 64 % 64));
 }
 
 static struct tr_timer *timer_of(struct tr_list *link)
@@ -56,20 +103,28 @@ static struct tr_timer *timer_of(struct tr_list *link)
 static void open_all(struct tr_wheel *wheel)
 {
     for (unsigned level = 0; level < TOP; level++)
-        wheel->opened[level] = number(wheel->tick, level + 1) + 1;
+        wheel->opened[level] = number(wheel->tick, level + 1) + ahead_of(level);
     wheel->opened[TOP] = UINT64_MAX;
     wheel->emptying = false;
 }
 
-void tr_wheel_init(struct tr_wheel *wheel, uint64_t now_ns)
+/* The slots are half a megabyte: calloc, so that those which no timer comes into are never made. */
+int tr_wheel_init(struct tr_wheel *wheel, uint64_t now_ns)
 {
     memset(wheel, 0, sizeof *wheel);
+    wheel->slots = calloc(TR_WHEEL_SLOTS, sizeof *wheel->slots);
+    if (!wheel->slots)
+        return -ENOMEM;
     wheel->tick = now_ns >> TICK_SHIFT;
     tr_list_init(&wheel->due);
-    for (unsigned level = 0; level < TR_WHEEL_LEVELS; level++)
-        for (unsigned i = 0; i < TR_WHEEL_SLOTS; i++)
-            tr_list_init(&wheel->slots[level][i].timers);
     open_all(wheel);
+    return 0;
+}
+
+void tr_wheel_fini(struct tr_wheel *wheel)
+{
+    free(wheel->slots);
+    wheel->slots = NULL;
 }
 
 /* --- slots ------------------------------------------------------------------------------------------------------ */
@@ -99,23 +154,30 @@ static void report(struct tr_wheel_slot *slot, struct tr_timer *timer)
 
 static inline void append(struct tr_wheel *wheel, unsigned level, uint64_t due, struct tr_timer *timer)
 {
-    unsigned i = (unsigned)number(due, level) & SLOT_MASK;
-    struct tr_wheel_slot *slot = &wheel->slots[level][i];
+    unsigned at = place_of(level, number(due, level));
+    struct tr_wheel_slot *slot = &wheel->slots[at];
     timer->scout = false;
     timer->ahead = NULL;
-    if (tr_list_empty(&slot->timers))
-        wheel->occupied[level][i / 64] |= UINT64_C(1) << (i % 64);
-    else
+    if (is_occupied(wheel, at)) {
         report(slot, timer);
+    } else {
+        tr_list_init(&slot->timers);
+        mark_occupied(wheel, at);
+    }
     tr_list_push_back(&slot->timers, &timer->link);
 }
 
-static inline void place(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due)
+static inline unsigned level_of(const struct tr_wheel *wheel, uint64_t due)
 {
     unsigned level = 0;
     while (number(due, level + 1) > wheel->opened[level])
         level++;
-    append(wheel, level, due, timer);
+    return level;
+}
+
+static inline void place(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due)
+{
+    append(wheel, level_of(wheel, due), due, timer);
 }
 
 void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_ns)
@@ -135,12 +197,38 @@ void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_n
     }
 }
 
+/* In three rounds: the slots, their last timers and scouts, and then the timers themselves. `ahead` serves to remember
+ * the slot. */
+void tr_wheel_arm_all(struct tr_wheel *wheel, const struct tr_list *timers)
+{
+    const struct tr_list *link;
+    struct tr_list *next;
+    for (link = timers->next; link != timers; link = link->next) {
+        struct tr_timer *timer = TR_CONTAINER_OF(link, struct tr_timer, link);
+        uint64_t due = tick_of_due(timer->due_ns);
+        unsigned level = level_of(wheel, due);
+        timer->ahead = (void *)&wheel->slots[place_of(level, number(due, level))];
+        __builtin_prefetch(timer->ahead, 1);
+    }
+    for (link = timers->next; link != timers; link = link->next) {
+        const struct tr_wheel_slot *slot = (void *)TR_CONTAINER_OF(link, struct tr_timer, link)->ahead;
+        __builtin_prefetch(slot->timers.prev, 1);
+        __builtin_prefetch(slot->scout, 1);
+    }
+    for (link = timers->next; link != timers; link = next) {
+        struct tr_timer *timer = TR_CONTAINER_OF(link, struct tr_timer, link);
+        next = link->next;
+        timer->armed = false;
+        tr_wheel_arm(wheel, timer, timer->due_ns);
+    }
+}
+
 static __attribute__((noinline)) void forget_scout(struct tr_wheel *wheel, struct tr_timer *timer)
 {
     uint64_t due = tick_of_due(timer->due_ns);
     timer->scout = false;
     for (unsigned level = 0; level < TR_WHEEL_LEVELS; level++) {
-        struct tr_wheel_slot *slot = &wheel->slots[level][number(due, level) & SLOT_MASK];
+        struct tr_wheel_slot *slot = &wheel->slots[place_of(level, number(due, level))];
         if (slot->scout == timer) {
             slot->scout = NULL;
             return;
@@ -153,9 +241,8 @@ static __attribute__((noinline)) void forget_scout(struct tr_wheel *wheel, struc
 static void emptied(struct tr_wheel *wheel, const struct tr_list *list)
 {
     size_t at = (size_t)((uintptr_t)list - (uintptr_t)wheel->slots) / sizeof(struct tr_wheel_slot);
-    if ((uintptr_t)list < (uintptr_t)wheel->slots || at >= (size_t)TR_WHEEL_LEVELS * TR_WHEEL_SLOTS)
-        return; /* the list of what is due */
-    wheel->occupied[at / TR_WHEEL_SLOTS][at % TR_WHEEL_SLOTS / 64] &= ~(UINT64_C(1) << (at % 64));
+    if ((uintptr_t)list >= (uintptr_t)wheel->slots && at < TR_WHEEL_SLOTS)
+        mark_empty(wheel, (unsigned)at); /* else it is the list of what is due */
 }
 
 static inline void unlink_timer(struct tr_wheel *wheel, struct tr_timer *timer)
@@ -179,25 +266,54 @@ void tr_wheel_disarm(struct tr_wheel *wheel, struct tr_timer *timer)
 
 /* --- time passes ------------------------------------------------------------------------------------------------ */
 
+/* The first bit that is set, of 256 in a ring, from `from` on; some is. */
+static unsigned first_bit(const uint64_t words[4], unsigned from)
+{
+    unsigned word = from / 64;
+    uint64_t bits = words[word] & UINT64_MAX << (from % 64);
+    for (unsigned i = 0; !bits; i++) {
+        word = (word + 1) % 4;
+        bits = words[word];
+        TR_ASSERT(i < 4);
+    }
+    return word * 64 + (unsigned)__builtin_ctzll(bits);
+}
+_Static_assert(TR_WHEEL_FAR == 256 && TR_WHEEL_NEAR == 256 * 64, "first_bit looks at four words");
+
+static bool any_bit(const uint64_t words[4])
+{
+    return (words[0] | words[1] | words[2] | words[3]) != 0;
+}
+
+static unsigned first_near(const struct tr_wheel *wheel, unsigned from)
+{
+    unsigned word = from / 64;
+    uint64_t bits = wheel->occupied[word] & UINT64_MAX << (from % 64);
+    if (!bits) {
+        word = first_bit(wheel->near_words, (word + 1) % 256);
+        bits = wheel->occupied[word];
+    }
+    return word * 64 + (unsigned)__builtin_ctzll(bits);
+}
+
 /* The number of the first occupied slot of a level, from the one that tick is in on. */
 static bool first_slot(const struct tr_wheel *wheel, unsigned level, uint64_t *out)
 {
-    const uint64_t *words = wheel->occupied[level];
     uint64_t from = number(wheel->tick, level);
-    if (!(words[0] | words[1] | words[2] | words[3]))
-        return false;
-    unsigned at = (unsigned)from & SLOT_MASK, word = at / 64;
-    uint64_t bits = words[word] & UINT64_MAX << (at % 64);
-    for (unsigned i = 0; !bits; i++) {
-        word = (word + 1) % TR_WHEEL_WORDS;
-        bits = words[word];
-        TR_ASSERT(i < TR_WHEEL_WORDS);
+    if (level == 0) {
+        unsigned at = (unsigned)from % TR_WHEEL_NEAR;
+        if (!any_bit(wheel->near_words))
+            return false;
+        *out = from + (first_near(wheel, at) - at) % TR_WHEEL_NEAR;
+        return true;
     }
-    unsigned found = word * 64 + (unsigned)__builtin_ctzll(bits);
-    *out = from + ((found - at) & SLOT_MASK);
+    const uint64_t *words = &wheel->occupied[place_of(level, 0) / 64];
+    unsigned at = (unsigned)from % TR_WHEEL_FAR;
+    if (!any_bit(words))
+        return false;
+    *out = from + (first_bit(words, at) - at) % TR_WHEEL_FAR;
     return true;
 }
-_Static_assert(TR_WHEEL_WORDS == 4, "first_slot looks at four words");
 
 /* The slot that begins first, and of those the one of the highest level: it has to be opened before the others may
  * fire. False: there is none. */
@@ -207,10 +323,10 @@ static bool first_event(const struct tr_wheel *wheel, unsigned *level_out, uint6
     *tick_out = UINT64_MAX;
     *level_out = 0;
     for (unsigned level = 0; level < TR_WHEEL_LEVELS; level++) {
-        if (!first_slot(wheel, level, &found) || found << (level * TR_WHEEL_STEP) > *tick_out)
+        if (!first_slot(wheel, level, &found) || found << shift_of(level) > *tick_out)
             continue;
         *level_out = level;
-        *tick_out = found << (level * TR_WHEEL_STEP);
+        *tick_out = found << shift_of(level);
     }
     return *tick_out != UINT64_MAX;
 }
@@ -230,8 +346,8 @@ static void splice_back(struct tr_list *to, struct tr_list *from)
  * for them. */
 static unsigned move_down(struct tr_wheel *wheel, unsigned level, uint64_t slot_number, unsigned max)
 {
-    unsigned i = (unsigned)slot_number & SLOT_MASK, moved = 0;
-    struct tr_wheel_slot *slot = &wheel->slots[level][i];
+    unsigned at = place_of(level, slot_number), moved = 0;
+    struct tr_wheel_slot *slot = &wheel->slots[at];
     struct tr_list *head = &slot->timers, *node = head->next, *next;
     uint64_t before = wheel->opened[level - 1];
     wheel->opened[level - 1] = slot_number;
@@ -247,7 +363,7 @@ static unsigned move_down(struct tr_wheel *wheel, unsigned level, uint64_t slot_
     head->next = node;
     node->prev = head;
     if (node == head)
-        wheel->occupied[level][i / 64] &= ~(UINT64_C(1) << (i % 64));
+        mark_empty(wheel, at);
     else
         wheel->opened[level - 1] = before;
     return moved;
@@ -272,31 +388,32 @@ static void collect(struct tr_wheel *wheel, uint64_t target)
             move_down(wheel, level, number(tick, level), UINT32_MAX);
             continue;
         }
-        unsigned i = (unsigned)tick & SLOT_MASK;
-        struct tr_wheel_slot *slot = &wheel->slots[0][i];
+        struct tr_wheel_slot *slot = &wheel->slots[place_of(0, tick)];
         if (slot->scout)
             slot->scout->scout = false;
         slot->scout = NULL;
         splice_back(&wheel->due, &slot->timers);
-        wheel->occupied[0][i / 64] &= ~(UINT64_C(1) << (i % 64));
+        mark_empty(wheel, place_of(0, tick));
     }
     if (wheel->tick < target)
         wheel->tick = target;
 }
 
-/* Opens the slot of level + 1 behind the one that tick is in; false: not yet, the rest in the next call. */
+/* Opens the slots of level + 1 that follow the one that tick is in; false: not all yet, the rest in the next call. */
 static bool open_next(struct tr_wheel *wheel, unsigned level, unsigned *left)
 {
-    uint64_t next = number(wheel->tick, level + 1) + 1;
-    if (wheel->opened[level] == next)
-        return true;
-    if (number(next, 1) > wheel->opened[level + 1])
-        return false; /* it is not complete: the slot above is not opened */
-    if (!tr_list_empty(&wheel->slots[level + 1][next & SLOT_MASK].timers)) {
-        *left -= move_down(wheel, level + 1, next, *left);
-        return wheel->opened[level] == next;
+    uint64_t last = number(wheel->tick, level + 1) + ahead_of(level);
+    while (wheel->opened[level] != last) {
+        uint64_t next = wheel->opened[level] + 1;
+        if (next >> TR_WHEEL_FAR_STEP > wheel->opened[level + 1])
+            return false; /* it is not complete: the slot above is not opened */
+        if (is_occupied(wheel, place_of(level + 1, next))) {
+            *left -= move_down(wheel, level + 1, next, *left);
+            if (wheel->opened[level] != next)
+                return false;
+        }
+        wheel->opened[level] = next;
     }
-    wheel->opened[level] = next;
     return true;
 }
 
@@ -360,7 +477,8 @@ uint64_t tr_wheel_next(const struct tr_wheel *wheel)
     for (unsigned level = 0; level < TR_WHEEL_LEVELS; level++) {
         if (!first_slot(wheel, level, &found))
             continue;
-        uint64_t tick = (level > 0 ? found - 1 : found) << (level * TR_WHEEL_STEP); /* when it may be opened */
+        uint64_t ahead = level > 0 ? ahead_of(level - 1) : 0, opens = found > ahead ? found - ahead : 0;
+        uint64_t tick = opens << shift_of(level);
         if (tick < first)
             first = tick;
     }
@@ -374,18 +492,23 @@ size_t tr_wheel_count(const struct tr_wheel *wheel)
 
 /* --- checks ----------------------------------------------------------------------------------------------------- */
 
-static size_t check_slot(const struct tr_wheel *wheel, unsigned level, unsigned i)
+static size_t check_slot(const struct tr_wheel *wheel, unsigned level, unsigned at)
 {
     size_t count = 0;
-    bool scout = false, occupied = wheel->occupied[level][i / 64] >> (i % 64) & 1;
-    const struct tr_wheel_slot *slot = &wheel->slots[level][i];
+    bool scout = false;
+    const struct tr_wheel_slot *slot = &wheel->slots[at];
     uint64_t here = number(wheel->tick, level), first = 0;
-    TR_ASSERT(occupied == !tr_list_empty(&slot->timers));
+    if (!is_occupied(wheel, at)) {
+        TR_ASSERT(!slot->scout && (!slot->timers.next || tr_list_empty(&slot->timers)));
+        return 0;
+    }
+    TR_ASSERT(!tr_list_empty(&slot->timers));
     for (const struct tr_list *node = slot->timers.next; node != &slot->timers; node = node->next) {
         const struct tr_timer *timer = TR_CONTAINER_OF(node, struct tr_timer, link);
         uint64_t due = tick_of_due(timer->due_ns), mine = number(due, level);
         TR_ASSERT(timer->armed && node->next->prev == node);
-        TR_ASSERT((mine & SLOT_MASK) == i && mine > here && mine - here < TR_WHEEL_SLOTS);
+        TR_ASSERT(place_of(level, mine) == at && mine > here);
+        TR_ASSERT(mine - here < (level == 0 ? TR_WHEEL_NEAR : TR_WHEEL_FAR));
         TR_ASSERT(due > wheel->tick);
         TR_ASSERT(level == TOP || number(due, level + 1) <= wheel->opened[level] + wheel->emptying);
         TR_ASSERT(level == 0 || mine > wheel->opened[level - 1]);
@@ -407,12 +530,17 @@ void tr_wheel_check(const struct tr_wheel *wheel)
         TR_ASSERT(timer->armed && !timer->scout);
         count++;
     }
-    for (unsigned level = 0; level < TR_WHEEL_LEVELS; level++)
-        for (unsigned i = 0; i < TR_WHEEL_SLOTS; i++)
-            count += check_slot(wheel, level, i);
+    for (unsigned word = 0; word < TR_WHEEL_SLOTS / 64; word++) {
+        unsigned first = word * 64, level = first < TR_WHEEL_NEAR ? 0 : 1 + (first - TR_WHEEL_NEAR) / TR_WHEEL_FAR;
+        for (unsigned at = first; wheel->occupied[word] && at < first + 64; at++)
+            count += check_slot(wheel, level, at);
+        if (level == 0)
+            TR_ASSERT((wheel->occupied[word] != 0) == (wheel->near_words[word / 64] >> (word % 64) & 1));
+    }
     TR_ASSERT(count == wheel->count);
     for (unsigned level = 0; level < TOP; level++) {
-        uint64_t now = number(wheel->tick, level + 1);
-        TR_ASSERT(wheel->opened[level] == now + 1 || (wheel->emptying && wheel->opened[level] == now));
+        uint64_t now = number(wheel->tick, level + 1), last = now + ahead_of(level);
+        TR_ASSERT(wheel->opened[level] == last ||
+                  (wheel->emptying && wheel->opened[level] >= now && wheel->opened[level] < last));
     }
 }

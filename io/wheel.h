@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A hierarchical timer wheel: arms and disarms in O(1), fires in the order of ticks, and those of one tick in the order
- * in which they were armed. Owns no memory: timers are embedded. One thread (the loop that holds it) may call; the
- * clock is the caller's, so a simulator can move it.
+ * in which they were armed. Owns its slots; timers are embedded in what they are for, so arming needs no memory. One
+ * thread (the loop that holds it) may call; the clock is the caller's, so a simulator can move it.
  * It is not precise below its tick (see TR_WHEEL_TICK_NS) and never fires early. */
 #ifndef TR_IO_WHEEL_H
 #define TR_IO_WHEEL_H
@@ -12,11 +12,14 @@
 
 #include "sched/base/list.h"
 
-#define TR_WHEEL_TICK_NS UINT64_C(131072) /* 2^17 ns, an eighth of a millisecond */
-#define TR_WHEEL_SLOTS 256u
-#define TR_WHEEL_STEP 7   /* a slot is 2^7 slots of the level below: half a turn, so that two fit in */
-#define TR_WHEEL_LEVELS 7 /* more than 64 bits of nanoseconds hold, so nothing is out of reach */
-#define TR_WHEEL_WORDS (TR_WHEEL_SLOTS / 64)
+#define TR_WHEEL_TICK_NS UINT64_C(262144) /* 2^18 ns, about a quarter of a millisecond */
+#define TR_WHEEL_LEVELS 6                 /* more than 64 bits of nanoseconds hold, so nothing is out of reach */
+/* The lowest level reaches 3.7 to 4.3 s: what is due by then lies in the slot that it fires from, and never moves. */
+#define TR_WHEEL_NEAR 16384u
+#define TR_WHEEL_NEAR_STEP 11 /* a slot of the next level is 2^11 of these: an eighth of them */
+#define TR_WHEEL_FAR 256u     /* slots of each other level */
+#define TR_WHEEL_FAR_STEP 7   /* one of the next level is 2^7 of these: half of them */
+#define TR_WHEEL_SLOTS (TR_WHEEL_NEAR + (TR_WHEEL_LEVELS - 1) * TR_WHEEL_FAR)
 
 struct tr_timer;
 typedef void tr_timer_fn(struct tr_timer *timer);
@@ -39,16 +42,23 @@ struct tr_wheel_slot {
 struct tr_wheel {
     uint64_t tick; /* all timers due in ticks <= this have fired */
     size_t count;
-    struct tr_list due;               /* their tick has come: they fire at the next advance */
-    bool emptying;                    /* a slot is being emptied piece by piece: the next piece is due at once */
-    uint64_t opened[TR_WHEEL_LEVELS]; /* of level + 1: the last slot whose timers lie in this level by now */
-    uint64_t occupied[TR_WHEEL_LEVELS][TR_WHEEL_WORDS]; /* bit per slot */
-    struct tr_wheel_slot slots[TR_WHEEL_LEVELS][TR_WHEEL_SLOTS];
+    struct tr_list due;                     /* their tick has come: they fire at the next advance */
+    bool emptying;                          /* a slot is being emptied piece by piece: the next piece is due at once */
+    uint64_t opened[TR_WHEEL_LEVELS];       /* of level + 1: the last slot whose timers lie in this level by now */
+    struct tr_wheel_slot *slots;            /* of all levels, lowest first; zero until the first timer is in it */
+    uint64_t occupied[TR_WHEEL_SLOTS / 64]; /* bit per slot */
+    uint64_t near_words[TR_WHEEL_NEAR / 4096]; /* bit per word of the lowest level's: it is not 0 */
 };
 
-void tr_wheel_init(struct tr_wheel *wheel, uint64_t now_ns);
+/* Returns 0 or -ENOMEM. */
+int tr_wheel_init(struct tr_wheel *wheel, uint64_t now_ns);
+/* Timers that are still armed are forgotten: they must not be touched by any verb here. */
+void tr_wheel_fini(struct tr_wheel *wheel);
 /* timer->fire must be set; the timer must not be armed. A due time in the past fires at the next advance. */
 void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_ns);
+/* The same for all timers of a list, in its order: each by its due_ns, with fire set. What arming them touches is fetched
+ * from memory together. The list's head is of no use afterwards. */
+void tr_wheel_arm_all(struct tr_wheel *wheel, const struct tr_list *timers);
 /* Harmless on a timer that is not armed. */
 void tr_wheel_disarm(struct tr_wheel *wheel, struct tr_timer *timer);
 /* Fires what is due at now_ns, at most `budget` timers; returns how many. What is left fires in the next call. */

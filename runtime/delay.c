@@ -20,7 +20,13 @@ _Static_assert(offsetof(struct tr_delay, timer) == 0, "a free block's first word
 _Static_assert(offsetof(struct tr_delay, life) >= sizeof(struct tr_block), "the life survives the free list");
 _Static_assert(offsetof(struct tr_delay, msg) == TR_CACHELINE, "the wheel looks at one line, the rest is the other");
 _Static_assert(sizeof(struct tr_delay) >= offsetof(struct tr_delay, msg.payload) + TR_DELAY_ROOM, "room for payload");
-_Static_assert(sizeof(struct tr_delay_account) <= 64, "an account is a block of the smallest class");
+_Static_assert(sizeof(struct tr_delay_account) <= 128, "an account is a block of TR_CLASS_128");
+
+#define PLACES                                                                                                         \
+    ((512 - sizeof(struct tr_delay_page)) / sizeof(struct tr_delay *)) /* a page is a block of TR_CLASS_512 */
+#define FEW_PLACES ((UINT64_C(1) << TR_DELAY_FEW) - 1)
+#define ALL_PLACES ((UINT64_C(1) << PLACES) - 1)
+_Static_assert(PLACES < 64, "a bit for each place");
 
 /* --- blocks ------------------------------------------------------------------------------------------------------ */
 
@@ -68,11 +74,66 @@ static struct tr_delay *delay_of(ck_stack_entry_t *entry)
     return TR_CONTAINER_OF(payload, struct tr_delay, msg.payload);
 }
 
-static void forget(struct tr_delay *delay)
+/* --- pages ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t places_of(const struct tr_delay_account *account, const struct tr_delay_page *page)
 {
-    delay->wait.link.prev->next = delay->wait.link.next;
-    delay->wait.link.next->prev = delay->wait.link.prev;
+    return page == &account->first ? FEW_PLACES : ALL_PLACES;
 }
+
+static __attribute__((noinline)) struct tr_delay_page *add_page(troupe_ctx *ctx, struct tr_delay_account *account)
+{
+    struct tr_delay_page *page = tr_ctx_alloc(ctx, TR_CLASS_512);
+    if (!page)
+        return NULL;
+    page->room = ALL_PLACES;
+    page->places = (struct tr_delay **)(void *)(page + 1);
+    tr_list_insert_between(&page->link, &account->pages, account->pages.next);
+    return page;
+}
+
+/* One with room, or NULL: out of memory. */
+static inline struct tr_delay_page *page_with_room(troupe_ctx *ctx, struct tr_delay_account *account)
+{
+    struct tr_delay_page *page = TR_CONTAINER_OF(account->pages.next, struct tr_delay_page, link);
+    return TR_LIKELY(page->room) ? page : add_page(ctx, account);
+}
+
+static inline void write_down(struct tr_delay_account *account, struct tr_delay_page *page, struct tr_delay *delay)
+{
+    unsigned place = (unsigned)__builtin_ctzll(page->room);
+    delay->wait.page = page;
+    delay->wait.place = (uint8_t)place;
+    page->places[place] = delay;
+    page->room &= page->room - 1;
+    if (TR_LIKELY(page->room))
+        return;
+    tr_list_remove(&page->link);
+    tr_list_push_back(&account->pages, &page->link);
+}
+
+/* A page that was full, or is empty now. */
+static __attribute__((noinline)) void turn_page(troupe_ctx *ctx, struct tr_delay_account *account,
+                                                struct tr_delay_page *page)
+{
+    bool lasts = page == &account->first || page->room != ALL_PLACES;
+    tr_list_remove(&page->link);
+    if (lasts)
+        tr_list_insert_between(&page->link, &account->pages, account->pages.next);
+    else
+        tr_ctx_free(ctx, TR_CLASS_512, page);
+}
+
+static inline void forget(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    struct tr_delay_page *page = delay->wait.page;
+    uint64_t before = page->room;
+    page->room = before | UINT64_C(1) << delay->wait.place;
+    if (TR_UNLIKELY(!before || page->room == ALL_PLACES))
+        turn_page(ctx, delay->account, page);
+}
+
+/* --- one less ---------------------------------------------------------------------------------------------------- */
 
 /* A fresh one is not in the wheel yet. */
 static bool is_fresh(const struct tr_delay *delay)
@@ -80,8 +141,8 @@ static bool is_fresh(const struct tr_delay *delay)
     return !delay->timer.fire;
 }
 
-/* Off the wheel, the account and the books. */
-static inline void discard(troupe_ctx *ctx, struct tr_delay *delay)
+/* Off the wheel and the books; the page is the caller's matter. */
+static inline void drop(troupe_ctx *ctx, struct tr_delay *delay)
 {
     if (is_fresh(delay)) {
         delay->timer.link.prev->next = delay->timer.link.next;
@@ -90,10 +151,15 @@ static inline void discard(troupe_ctx *ctx, struct tr_delay *delay)
     } else {
         tr_wheel_disarm(tr_loop_wheel(ctx->loop), &delay->timer);
     }
-    forget(delay);
     if (TR_UNLIKELY(delay->wait.apart != NULL))
         tr_msg_free(&ctx->rt->slab, &ctx->cache, delay->wait.apart);
     give_back(ctx, delay);
+}
+
+static inline void discard(troupe_ctx *ctx, struct tr_delay *delay)
+{
+    forget(ctx, delay);
+    drop(ctx, delay);
 }
 
 /* --- firing, on the home ----------------------------------------------------------------------------------------- */
@@ -145,23 +211,20 @@ static void send_once(troupe_ctx *ctx, struct tr_delay *delay)
     if (!moved(delay, ARMED, FIRED))
         return; /* cancelled: the reap frees it */
     troupe_addr to = delay->wait.to, sender = delay->account->sender;
-    forget(delay);
+    forget(ctx, delay);
     troupe_msg *message = message_of(ctx, delay);
     message->sender = sender;
     tr_post(ctx->rt, ctx, to, message);
 }
 
-/* In three steps, so that the misses of several delays overlap: fetch their second lines, those of their neighbours in
- * the account, and then send. */
+/* The last of three steps, so that the misses of several delays overlap: their second lines were asked for as they fired;
+ * now the heads of their pages, and then they are sent. */
 void tr_delay_send_fired(troupe_ctx *ctx)
 {
     unsigned count = ctx->fired_count;
     ctx->fired_count = 0;
-    for (unsigned i = 0; i < count; i++) {
-        const struct tr_delay *delay = ctx->fired[i];
-        __builtin_prefetch(delay->wait.link.next, 1);
-        __builtin_prefetch(delay->wait.link.prev, 1);
-    }
+    for (unsigned i = 0; i < count; i++)
+        __builtin_prefetch(ctx->fired[i]->wait.page, 1);
     for (unsigned i = 0; i < count; i++) {
         struct tr_delay *delay = ctx->fired[i];
         if (TR_UNLIKELY(ck_pr_load_32(&delay->account->muted)))
@@ -192,11 +255,14 @@ static __attribute__((noinline)) struct tr_delay_account *open_account(troupe_ct
         account = account->next;
     if (account)
         return account;
-    account = tr_ctx_alloc(ctx, TR_CLASS_64);
+    account = tr_ctx_alloc(ctx, TR_CLASS_128);
     if (!account)
         return NULL;
     *account = (struct tr_delay_account){.home = ctx, .next = inc->delays, .sender = tr_cell_addr(ctx->cell)};
-    tr_list_init(&account->delays);
+    account->first.room = FEW_PLACES;
+    account->first.places = account->few;
+    tr_list_init(&account->pages);
+    tr_list_push_back(&account->pages, &account->first.link);
     inc->delays = account;
     return account;
 }
@@ -223,6 +289,9 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
     struct tr_delay_account *account = inc ? inc->delays : NULL;
     if (TR_UNLIKELY(!account || account->home != ctx) && (!inc || !(account = open_account(ctx, inc))))
         return -ENOMEM;
+    struct tr_delay_page *page = page_with_room(ctx, account);
+    if (TR_UNLIKELY(!page))
+        return -ENOMEM;
     struct tr_delay *delay = tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_DELAY);
     if (TR_UNLIKELY(!delay))
         return -ENOMEM;
@@ -234,7 +303,7 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
     }
     delay->wait.to = to;
     delay->wait.period_ns = period_ns;
-    tr_list_push_back(&account->delays, &delay->wait.link);
+    write_down(account, page, delay);
     delay->timer.due_ns = delay_ns;
     delay->timer.fire = NULL;
     tr_list_push_back(&ctx->fresh, &delay->timer.link);
@@ -253,16 +322,12 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
 void tr_delay_settle(troupe_ctx *ctx)
 {
     uint64_t now_ns = tr_loop_deadline_here(ctx->loop, 0);
-    struct tr_wheel *wheel = tr_loop_wheel(ctx->loop);
-    struct tr_list *link, *next;
-    for (link = ctx->fresh.next; link != &ctx->fresh; link = next) {
-        struct tr_delay *delay = TR_CONTAINER_OF(link, struct tr_delay, timer.link);
-        uint64_t delay_ns = delay->timer.due_ns;
-        next = link->next;
-        delay->timer.fire = fire;
-        delay->timer.armed = false;
-        tr_wheel_arm(wheel, &delay->timer, delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX);
+    for (struct tr_list *link = ctx->fresh.next; link != &ctx->fresh; link = link->next) {
+        struct tr_timer *timer = TR_CONTAINER_OF(link, struct tr_timer, link);
+        timer->due_ns = timer->due_ns < UINT64_MAX - now_ns ? now_ns + timer->due_ns : UINT64_MAX;
+        timer->fire = fire;
     }
+    tr_wheel_arm_all(tr_loop_wheel(ctx->loop), &ctx->fresh);
     tr_list_init(&ctx->fresh);
     ctx->fresh_count = 0;
 }
@@ -318,12 +383,15 @@ void tr_delay_mute(struct tr_incarnation *inc)
 
 static void close_account(troupe_ctx *ctx, struct tr_delay_account *account)
 {
-    struct tr_list *link, *next;
-    for (link = account->delays.next; link != &account->delays; link = next) {
-        next = link->next;
-        discard(ctx, TR_CONTAINER_OF(link, struct tr_delay, wait.link));
+    struct tr_list *link;
+    while ((link = tr_list_pop_front(&account->pages))) {
+        struct tr_delay_page *page = TR_CONTAINER_OF(link, struct tr_delay_page, link);
+        for (uint64_t used = places_of(account, page) & ~page->room; used; used &= used - 1)
+            drop(ctx, page->places[__builtin_ctzll(used)]);
+        if (page != &account->first)
+            tr_ctx_free(ctx, TR_CLASS_512, page);
     }
-    tr_ctx_free(ctx, TR_CLASS_64, account);
+    tr_ctx_free(ctx, TR_CLASS_128, account);
 }
 
 void tr_delay_cancel_all(troupe_ctx *ctx, struct tr_incarnation *inc)

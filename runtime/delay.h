@@ -24,7 +24,7 @@ struct tr_incarnation;
  *
  * delay->life: serial << 3 | state, one word, so that a stale handle cannot hit the block's next life.
  *   FREE       in the slab, or a message by now
- *   ARMED      in the home's wheel and in its account's list. At first it is fresh: not in the wheel yet, see below
+ *   ARMED      in the home's wheel and on a page of its account. At first it is fresh: not in the wheel yet, see below
  *   FIRED      home moved it (CAS from ARMED): the message is sent, no cancel succeeds any more
  *   AGAIN      of a periodic one: home moved it (CAS from ARMED), sends a copy, and moves it back (CAS to ARMED)
  *   CANCELLED  owner moved it (CAS from ARMED or AGAIN), and pushed it on the home's delay_returns: home frees it
@@ -33,25 +33,37 @@ struct tr_incarnation;
  * Edges: ARMED (release) meets the cancel's load (acquire): `account` is of this life. Push (release) meets the batch
  * pop of the reap (acquire).
  *
- * The account, one per incarnation and home, lists the delays. List, wheel and blocks are touched by the home only.
+ * The account, one per incarnation and home, lists the delays, on pages. Pages, wheel and blocks are touched by the home
+ * only. Pages and not a list through the delays: to take one of a million out, in the order in which they are due, would
+ * mean to fetch its two neighbours from memory; the heads of the pages stay in the caches (decision 038).
  * account->muted: stored by the owner, 1 for good: the incarnation has crashed or ended, nothing more is sent. The
  * account itself is the owner's until the incarnation ends: then it is freed with all that is in it, on the home's own
  * thread at once, else by way of the home's delay_ends. The reap takes delay_ends before delay_returns, and handles it
  * after: what was cancelled before its account ended is then freed once, and first.
  * ctx->fresh: what was armed since the home last looked at the clock, with the delay in due_ns. It comes into the wheel
  * when the activation ends, or with FRESH_MAX of them: so they share a look at the clock, and what is cancelled before
- * costs none. The home's own, as list and wheel are: a cancel from elsewhere does not mind.
+ * costs none. The home's own, as pages and wheel are: a cancel from elsewhere does not mind.
  * ctx->fired: what the wheel has fired and is about to be sent, a batch. Empty but inside of a poll or wait, in which
  * no actor runs and nothing is reaped.
  * Nobody is woken for either stack: until the home polls, its timers may ring, and find that they are not wanted.
  * Checked by: tests/runtime/test_timer.c, tests/runtime/test_delay.c (ThreadSanitizer). */
+struct tr_delay_page {
+    struct tr_list link; /* in account->pages: those with room come first */
+    uint64_t room;       /* a bit per place that is free */
+    struct tr_delay **places;
+};
+
+#define TR_DELAY_FEW 5u /* places within the account: most incarnations need no page of their own */
+
 struct tr_delay_account {
-    struct tr_list delays;
+    struct tr_list pages;
     troupe_ctx *home;
     struct tr_delay_account *next; /* in incarnation->delays */
     troupe_addr sender;
     uint32_t muted;
     ck_stack_entry_t end_link;
+    struct tr_delay_page first; /* of the few */
+    struct tr_delay *few[TR_DELAY_FEW];
 };
 
 struct tr_delay {
@@ -60,12 +72,13 @@ struct tr_delay {
     uint64_t life;
     union {
         struct {
-            struct tr_list link; /* in account->delays */
+            struct tr_delay_page *page; /* of its account */
             troupe_addr to;
             uint64_t period_ns; /* 0: once */
             troupe_msg *apart;  /* the message if it has no room here; a periodic one sends copies of it. NULL */
             uint32_t size;
             uint16_t kind;
+            uint8_t place; /* on its page */
         } wait;
         troupe_msg msg; /* once it is due; the payload is in place already */
     };

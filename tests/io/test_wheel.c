@@ -46,7 +46,8 @@ static void start(uint64_t at)
 {
     now = at;
     order = 0;
-    tr_wheel_init(&wheel, now);
+    tr_wheel_fini(&wheel); /* of what was started before */
+    cr_assert_eq(tr_wheel_init(&wheel, now), 0);
     for (unsigned i = 0; i < TIMERS; i++)
         probes[i] = (struct probe){.timer.fire = note};
 }
@@ -235,13 +236,13 @@ Test(wheel, fires_in_the_order_of_ticks)
 /* Armed at different times for the same tick, so that they start at different levels, and more than one piece. */
 Test(wheel, fires_those_of_one_tick_in_the_order_armed)
 {
-    const uint64_t due = 1000 * TICK;
+    const uint64_t due = 40000 * TICK; /* armed from beyond the reach of the lowest level on */
     unsigned armed = 0;
     start(3 * TICK);
     for (; armed < 270; armed++)
         arm(armed, due);
     while (now < due - 2 * TICK) {
-        now += 41 * TICK < due - TICK - now ? 41 * TICK : TICK;
+        now += 901 * TICK < due - TICK - now ? 901 * TICK : TICK;
         cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), 0u);
         if (armed < TIMERS)
             arm(armed++, due);
@@ -260,11 +261,13 @@ Test(wheel, fires_those_of_one_tick_in_the_order_armed)
 Test(wheel, fires_in_order_what_is_armed_while_its_slot_is_being_emptied)
 {
     enum { CROWD = 290 };
-    const uint64_t due = 300 * TICK; /* in the slot from 256 to 383 of the second level */
+    const uint64_t slot = TICK << TR_WHEEL_NEAR_STEP,
+                   due = 8 * slot + 300 * TICK; /* of the second level: it is opened */
     start(0);
     for (unsigned i = 0; i < CROWD; i++)
         arm(i, due);
-    now = 128 * TICK;
+    cr_assert_eq(tr_wheel_next(&wheel), slot);
+    now = slot; /* seven slots ahead */
     cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), 0u);
     cr_assert(wheel.emptying);
     arm(CROWD, due);
@@ -348,4 +351,58 @@ Test(wheel, a_callback_after_a_long_sleep_arms_for_soon)
     cr_assert_eq(tr_wheel_advance(&wheel, now, 10), 1u);
     cr_assert_eq(probes[1].fired, 1);
     tr_wheel_check(&wheel);
+}
+
+/* Wherever in a slot of the level above the present is: what lies in the lowest level is not moved before its time, so
+ * the loop may sleep until then. */
+Test(wheel, what_is_due_within_four_seconds_is_looked_at_once)
+{
+    const uint64_t slot = TICK << TR_WHEEL_NEAR_STEP;
+    for (uint64_t at = 0; at < 3 * slot; at += slot / 3) {
+        start(1000 * slot + at);
+        arm(0, now + 7 * slot - at % slot + 5 * TICK);
+        cr_assert_eq(tr_wheel_next(&wheel), probes[0].timer.due_ns);
+        arm(1, now + 9 * slot);
+        cr_assert_lt(tr_wheel_next(&wheel), now + 3 * slot, "the other lies above");
+        tr_wheel_check(&wheel);
+    }
+}
+
+Test(wheel, goes_round_its_ring_many_times)
+{
+    start(12 * TICK);
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t due = now + (i % 7 + 1) * 3001 * TICK;
+        arm(i, due);
+        cr_assert_geq(tr_wheel_next(&wheel), now);
+        while (tr_wheel_next(&wheel) < due) {
+            now = tr_wheel_next(&wheel);
+            cr_assert_eq(tr_wheel_advance(&wheel, now, 10), 0u);
+        }
+        now = due;
+        cr_assert_eq(tr_wheel_advance(&wheel, now, 10), 1u);
+        tr_wheel_check(&wheel);
+    }
+}
+
+/* Near, far, past and never: each as if it had been armed alone, and those of one tick in the order of the list. */
+Test(wheel, arms_a_list_as_one_after_the_other)
+{
+    static const uint64_t delays[] = {5, 5, 0, 70000, 5, 3000, 70000, 5};
+    enum { COUNT = sizeof delays / sizeof delays[0] };
+    static const unsigned expected[] = {2, 0, 1, 4, 7, 5, 3, 6};
+    struct tr_list list;
+    start(100 * TICK);
+    tr_list_init(&list);
+    for (unsigned i = 0; i < COUNT; i++) {
+        probes[i].timer.due_ns = now + delays[i] * TICK;
+        tr_list_push_back(&list, &probes[i].timer.link);
+    }
+    tr_wheel_arm_all(&wheel, &list);
+    tr_wheel_check(&wheel);
+    cr_assert_eq(tr_wheel_count(&wheel), (size_t)COUNT);
+    now += 80000 * TICK;
+    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), (unsigned)COUNT);
+    for (unsigned i = 0; i < COUNT; i++)
+        cr_assert_eq(orders[i], expected[i], "place %u: %u", i, orders[i]);
 }

@@ -153,6 +153,97 @@ Test(delay, is_never_early_although_many_share_a_look_at_the_clock)
     cr_assert_str_eq(world.trace, "");
 }
 
+/* --- many of one actor --------------------------------------------------------------------------------------------- */
+
+/* Their account has pages: filled, thinned out, filled again, emptied, and one of everything left over by a crash. */
+enum { MANY = 1000 };
+
+struct many {
+    troupe_timer timers[MANY];
+    unsigned char came[MANY];
+};
+
+static bool is_kept(unsigned i)
+{
+    return i % 3 == 0 || (i >= 300 && i < 420);
+}
+
+HANDLER(count_one)
+{
+    struct many *many = self;
+    uint64_t i = *(const uint64_t *)troupe_payload(msg);
+    if (i >= MANY || !is_kept((unsigned)i) || many->came[i]++)
+        say("%u", (unsigned)i);
+    bump(0);
+}
+
+static void arm_many(troupe_ctx *ctx, struct many *many, uint64_t delay_ns)
+{
+    for (uint64_t i = 0; i < MANY; i++)
+        if (!many->timers[i].ref)
+            troupe_send_after(ctx, delay_ns, troupe_self(ctx), TICK, &i, sizeof i, &many->timers[i]);
+}
+
+/* In an order of its own; 7 and MANY have no common factor. */
+static void cancel_many(troupe_ctx *ctx, struct many *many, bool all)
+{
+    for (unsigned k = 0; k < MANY; k++) {
+        unsigned i = k * 7 % MANY;
+        if (!all && is_kept(i))
+            continue;
+        if (!troupe_timer_cancel(ctx, many->timers[i]))
+            say("cancel %u", i);
+        many->timers[i] = (troupe_timer){0};
+    }
+}
+
+HANDLER(crash_with_many)
+{
+    arm_many(ctx, self, TROUPE_SEC(50));
+    troupe_panic(ctx, "with timers on many pages");
+}
+
+HANDLER(look_what_is_left)
+{
+    world.stats = stats_now(ctx);
+    troupe_stop_runtime(ctx, 0);
+}
+
+STARTED(arm_and_cancel_many)
+{
+    struct many *many = self;
+    if (troupe_incarnation(ctx) > 1)
+        return troupe_send_after(ctx, TROUPE_MS(5), troupe_self(ctx), END, NULL, 0, NULL);
+    arm_many(ctx, many, TROUPE_SEC(100));
+    cancel_many(ctx, many, true);
+    arm_many(ctx, many, TROUPE_SEC(100));
+    cancel_many(ctx, many, false);
+    arm_many(ctx, many, TROUPE_SEC(100));
+    cancel_many(ctx, many, true);
+    arm_many(ctx, many, TROUPE_MS(10));
+    cancel_many(ctx, many, false);
+    return troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), PANIC, NULL, 0, NULL);
+}
+
+static const troupe_behavior holder = {
+    .name = "holder",
+    .state_size = sizeof(struct many),
+    .started = arm_and_cancel_many,
+    .handlers = {
+        [TICK] = ON(count_one, sizeof(uint64_t)), [PANIC] = ON(crash_with_many, 0), [END] = ON(look_what_is_left, 0)}};
+
+Test(delay, of_many_those_come_that_are_not_cancelled_and_none_outlives_a_crash)
+{
+    unsigned expected = 0;
+    for (unsigned i = 0; i < MANY; i++)
+        expected += is_kept(i);
+    world_begin(1);
+    cr_assert_eq(run(&holder, NULL), 0);
+    cr_assert_str_eq(world.trace, "");
+    cr_assert_eq(word(0), expected);
+    cr_assert_eq(world.stats.timers_armed, 0);
+}
+
 /* --- homes and owners --------------------------------------------------------------------------------------------- */
 
 /* Actors that are stolen all the time arm, cancel, crash and end; a message of an incarnation that ended long before
