@@ -167,17 +167,12 @@ static inline void append(struct tr_wheel *wheel, unsigned level, uint64_t due, 
     tr_list_push_back(&slot->timers, &timer->link);
 }
 
-static inline unsigned level_of(const struct tr_wheel *wheel, uint64_t due)
+static inline void place(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due)
 {
     unsigned level = 0;
     while (number(due, level + 1) > wheel->opened[level])
         level++;
-    return level;
-}
-
-static inline void place(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due)
-{
-    append(wheel, level_of(wheel, due), due, timer);
+    append(wheel, level, due, timer);
 }
 
 void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_ns)
@@ -194,32 +189,6 @@ void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_n
         timer->scout = false;
         timer->ahead = NULL;
         tr_list_push_back(&wheel->due, &timer->link);
-    }
-}
-
-/* In three rounds: the slots, their last timers and scouts, and then the timers themselves. `ahead` serves to remember
- * the slot. */
-void tr_wheel_arm_all(struct tr_wheel *wheel, const struct tr_list *timers)
-{
-    const struct tr_list *link;
-    struct tr_list *next;
-    for (link = timers->next; link != timers; link = link->next) {
-        struct tr_timer *timer = TR_CONTAINER_OF(link, struct tr_timer, link);
-        uint64_t due = tick_of_due(timer->due_ns);
-        unsigned level = level_of(wheel, due);
-        timer->ahead = (void *)&wheel->slots[place_of(level, number(due, level))];
-        __builtin_prefetch(timer->ahead, 1);
-    }
-    for (link = timers->next; link != timers; link = link->next) {
-        const struct tr_wheel_slot *slot = (void *)TR_CONTAINER_OF(link, struct tr_timer, link)->ahead;
-        __builtin_prefetch(slot->timers.prev, 1);
-        __builtin_prefetch(slot->scout, 1);
-    }
-    for (link = timers->next; link != timers; link = next) {
-        struct tr_timer *timer = TR_CONTAINER_OF(link, struct tr_timer, link);
-        next = link->next;
-        timer->armed = false;
-        tr_wheel_arm(wheel, timer, timer->due_ns);
     }
 }
 

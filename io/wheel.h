@@ -56,9 +56,6 @@ int tr_wheel_init(struct tr_wheel *wheel, uint64_t now_ns);
 void tr_wheel_fini(struct tr_wheel *wheel);
 /* timer->fire must be set; the timer must not be armed. A due time in the past fires at the next advance. */
 void tr_wheel_arm(struct tr_wheel *wheel, struct tr_timer *timer, uint64_t due_ns);
-/* The same for all timers of a list, in its order: each by its due_ns, with fire set. What arming them touches is fetched
- * from memory together. The list's head is of no use afterwards. */
-void tr_wheel_arm_all(struct tr_wheel *wheel, const struct tr_list *timers);
 /* Harmless on a timer that is not armed. */
 void tr_wheel_disarm(struct tr_wheel *wheel, struct tr_timer *timer);
 /* Fires what is due at now_ns, at most `budget` timers; returns how many. What is left fires in the next call. */

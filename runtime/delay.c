@@ -322,12 +322,16 @@ int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_
 void tr_delay_settle(troupe_ctx *ctx)
 {
     uint64_t now_ns = tr_loop_deadline_here(ctx->loop, 0);
-    for (struct tr_list *link = ctx->fresh.next; link != &ctx->fresh; link = link->next) {
-        struct tr_timer *timer = TR_CONTAINER_OF(link, struct tr_timer, link);
-        timer->due_ns = timer->due_ns < UINT64_MAX - now_ns ? now_ns + timer->due_ns : UINT64_MAX;
-        timer->fire = fire;
+    struct tr_wheel *wheel = tr_loop_wheel(ctx->loop);
+    struct tr_list *link, *next;
+    for (link = ctx->fresh.next; link != &ctx->fresh; link = next) {
+        struct tr_delay *delay = TR_CONTAINER_OF(link, struct tr_delay, timer.link);
+        uint64_t delay_ns = delay->timer.due_ns;
+        next = link->next;
+        delay->timer.fire = fire;
+        delay->timer.armed = false;
+        tr_wheel_arm(wheel, &delay->timer, delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX);
     }
-    tr_wheel_arm_all(tr_loop_wheel(ctx->loop), &ctx->fresh);
     tr_list_init(&ctx->fresh);
     ctx->fresh_count = 0;
 }

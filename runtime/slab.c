@@ -78,7 +78,7 @@ void tr_slab_fini(struct tr_slab *slab)
     slab->chunks = NULL;
 }
 
-/* Zeroes a new chunk. Its pages are asked for in one call: to fault them in one by one costs three times as much. */
+/* Zeroes a new chunk. Its pages are asked for in one call, which is cheaper than a fault for each (decision 038). */
 static void zero(void *chunk)
 {
 #ifdef MADV_POPULATE_WRITE

@@ -384,25 +384,3 @@ Test(wheel, goes_round_its_ring_many_times)
         tr_wheel_check(&wheel);
     }
 }
-
-/* Near, far, past and never: each as if it had been armed alone, and those of one tick in the order of the list. */
-Test(wheel, arms_a_list_as_one_after_the_other)
-{
-    static const uint64_t delays[] = {5, 5, 0, 70000, 5, 3000, 70000, 5};
-    enum { COUNT = sizeof delays / sizeof delays[0] };
-    static const unsigned expected[] = {2, 0, 1, 4, 7, 5, 3, 6};
-    struct tr_list list;
-    start(100 * TICK);
-    tr_list_init(&list);
-    for (unsigned i = 0; i < COUNT; i++) {
-        probes[i].timer.due_ns = now + delays[i] * TICK;
-        tr_list_push_back(&list, &probes[i].timer.link);
-    }
-    tr_wheel_arm_all(&wheel, &list);
-    tr_wheel_check(&wheel);
-    cr_assert_eq(tr_wheel_count(&wheel), (size_t)COUNT);
-    now += 80000 * TICK;
-    cr_assert_eq(tr_wheel_advance(&wheel, now, TIMERS), (unsigned)COUNT);
-    for (unsigned i = 0; i < COUNT; i++)
-        cr_assert_eq(orders[i], expected[i], "place %u: %u", i, orders[i]);
-}
