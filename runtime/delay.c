@@ -101,12 +101,13 @@ static inline struct tr_delay_page *page_with_room(troupe_ctx *ctx, struct tr_de
 
 static inline void write_down(struct tr_delay_account *account, struct tr_delay_page *page, struct tr_delay *delay)
 {
-    unsigned place = (unsigned)__builtin_ctzll(page->room);
+    uint64_t room = page->room;
+    unsigned place = (unsigned)__builtin_ctzll(room);
     delay->wait.page = page;
     delay->wait.place = (uint8_t)place;
     page->places[place] = delay;
-    page->room &= page->room - 1;
-    if (TR_LIKELY(page->room))
+    page->room = room &= room - 1;
+    if (TR_LIKELY(room))
         return;
     tr_list_remove(&page->link);
     tr_list_push_back(&account->pages, &page->link);
@@ -128,8 +129,8 @@ static inline void forget(troupe_ctx *ctx, struct tr_delay *delay)
 {
     struct tr_delay_page *page = delay->wait.page;
     uint64_t before = page->room;
-    page->room = before | UINT64_C(1) << delay->wait.place;
-    if (TR_UNLIKELY(!before || page->room == ALL_PLACES))
+    uint64_t room = page->room = before | UINT64_C(1) << delay->wait.place;
+    if (TR_UNLIKELY(!before || room == ALL_PLACES))
         turn_page(ctx, delay->account, page);
 }
 
@@ -282,10 +283,17 @@ static int store(troupe_ctx *ctx, struct tr_delay *delay, unsigned kind, const v
     return 0;
 }
 
+/* tr_incarnation_of, with the usual case inline. */
+static inline struct tr_incarnation *incarnation_of(troupe_ctx *ctx)
+{
+    struct tr_incarnation *inc = ctx->cell->incarnation;
+    return TR_LIKELY(inc && !ctx->cell->closed) ? inc : tr_incarnation_of(ctx);
+}
+
 int tr_delay_arm(troupe_ctx *ctx, uint64_t delay_ns, uint64_t period_ns, troupe_addr to, unsigned kind,
                  const void *payload, size_t size, troupe_timer *timer)
 {
-    struct tr_incarnation *inc = tr_incarnation_of(ctx);
+    struct tr_incarnation *inc = incarnation_of(ctx);
     struct tr_delay_account *account = inc ? inc->delays : NULL;
     if (TR_UNLIKELY(!account || account->home != ctx) && (!inc || !(account = open_account(ctx, inc))))
         return -ENOMEM;
