@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Timers: messages that are sent later. They belong to the incarnation that made them and are gone with it.
  * The verbs are for the actor that runs at the moment.
- * They are not a real-time facility: a timer is never early, and late by up to about a quarter of a millisecond, plus
+ * They are not a real-time facility: a timer is never early, and late by up to about a third of a millisecond, plus
  * what the worker that made it is busy with (the rest of the handler that armed it included: time runs from then),
  * plus the mailbox of the receiver. What one actor arms in order, for the same delay, is sent in that order. */
 #ifndef TROUPE_TIMER_H
