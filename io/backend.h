@@ -27,6 +27,9 @@ struct tr_backend {
     bool (*cancel)(struct tr_loop *loop, struct tr_op *op);
     /* Would reap deliver something? No system call. */
     bool (*pending)(const struct tr_loop *loop);
+    /* Is there anything of the loop's between it and the kernel, or could it be, apart from the ops in flight: entries
+     * that were not handed over, completions that were not reaped? No system call. */
+    bool (*engaged)(const struct tr_loop *loop);
     /* Hands what was started to the kernel and collects completions; with timeout_ns > 0 sleeps until there is one, or
      * a wake, or the time is over (TR_WAIT_FOREVER: never). With 0 and nothing to do it makes no system call. */
     void (*enter)(struct tr_loop *loop, uint64_t timeout_ns);

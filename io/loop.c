@@ -1,16 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loop->sleep, one word per loop: who must be woken by a system call.
- *   AWAKE     the owner runs, or is about to look at the word
- *   PARKED    the owner sleeps in the kernel, or has promised to do nothing else next
- *   NOTIFIED  a wake came that no wait has consumed: wakes are sticky
- * Moves, all read-modify-writes and so in one total order:
- *   P  owner   compare and swap AWAKE -> PARKED, before it enters the kernel; if it fails the wait does not sleep
- *   C  owner   exchange AWAKE, after the kernel (or instead of it); then it drains the queues
- *   W  waker   exchange NOTIFIED, after it published what it wakes for; it writes the eventfd iff it read PARKED
- * No wake is lost: W before P makes P fail. W after P reads PARKED (or NOTIFIED of another waker that read it) and the
- *   eventfd, which stays readable, ends the sleep. W after C stays for the next wait.
- * Edges: W -> C  what the waker published is visible to the drain (release before W, acquire after C).
- * At most one waker per sleep pays for the system call.
+/* loop->park: whether and how the owner sleeps, and so who must be woken by a system call. See io/park.h.
  *
  * commands, cancels, returns: stacks that any thread pushes to and the owner empties at one stroke, then reverses, so
  * that each poster's order is kept. Edge: push (release) -> batch pop (acquire). Pushers of commands and cancels wake,
@@ -23,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -31,8 +21,7 @@
 #include "io/loop_state.h"
 #include "io/selftest.h"
 #include "sched/base/assert.h"
-
-enum { AWAKE, PARKED, NOTIFIED };
+#include "sched/pool.h"
 
 #define COMPLETIONS_PER_CALL 256u
 #define TIMERS_PER_CALL 512u
@@ -53,16 +42,19 @@ uint64_t tr_loop_clock(void)
     return clock_read(CLOCK_MONOTONIC);
 }
 
+static uint64_t deadline_after(uint64_t now_ns, uint64_t timeout_ns)
+{
+    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+}
+
 uint64_t tr_loop_deadline(uint64_t timeout_ns)
 {
-    uint64_t now_ns = tr_loop_clock();
-    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+    return deadline_after(tr_loop_clock(), timeout_ns);
 }
 
 uint64_t tr_loop_deadline_here(struct tr_loop *loop, uint64_t timeout_ns)
 {
-    uint64_t now_ns = tr_clock_soon(&loop->clock);
-    return timeout_ns < UINT64_MAX - now_ns ? now_ns + timeout_ns : UINT64_MAX;
+    return deadline_after(tr_clock_soon(&loop->clock), timeout_ns);
 }
 
 uint64_t tr_loop_wall_clock(void)
@@ -142,8 +134,7 @@ static void run_commands(struct tr_loop *loop)
 static void wake(void *io)
 {
     struct tr_loop *loop = io;
-    ck_pr_fence_release();
-    if (ck_pr_fas_32(&loop->sleep, NOTIFIED) == PARKED)
+    if (tr_park_notify(&loop->park))
         loop->backend->wake(loop);
 }
 
@@ -218,6 +209,18 @@ static bool pending(void *io)
            loop->backend->pending(loop) || timer_due(loop);
 }
 
+/* Can the kernel complete nothing of ours, so that only a wake or the time will end the sleep? */
+static bool nothing_in_flight(const struct tr_loop *loop)
+{
+    return loop->stats.ops_in_flight == 0 && !loop->backend->engaged(loop);
+}
+
+static bool expects(void *io)
+{
+    const struct tr_loop *loop = io;
+    return loop->wheel.count || loop->ready.head || !nothing_in_flight(loop);
+}
+
 /* How long the kernel may keep us, or 0: there is something to do already. */
 static uint64_t sleep_limit(struct tr_loop *loop, uint64_t timeout_ns)
 {
@@ -230,31 +233,42 @@ static uint64_t sleep_limit(struct tr_loop *loop, uint64_t timeout_ns)
     return until < timeout_ns ? until : timeout_ns;
 }
 
-static void sleep_in_kernel(struct tr_loop *loop, uint64_t timeout_ns)
+/* In the word if possible, as its wake costs half: see io/park.h. True: it was, and so nothing has completed. */
+static bool sleep_for(struct tr_loop *loop, uint64_t limit)
+{
+    bool in_futex = limit && nothing_in_flight(loop);
+    if (!limit || !tr_park_begin(&loop->park, in_futex ? TR_PARK_IN_FUTEX : TR_PARK_IN_RING)) {
+        loop->backend->enter(loop, 0);
+    } else if (in_futex) {
+        tr_count(&loop->stats.enters, 1);
+        tr_park_sleep(&loop->park, deadline_after(loop->now, limit));
+        if (loop->worker)
+            tr_worker_getting_up(loop->worker);
+    } else {
+        loop->backend->enter(loop, limit);
+    }
+    if (tr_park_end(&loop->park))
+        tr_count(&loop->stats.wakes_received, 1);
+    return in_futex;
+}
+
+static bool sleep_in_kernel(struct tr_loop *loop, uint64_t timeout_ns)
 {
     take_in(loop);
     submit(loop);
     loop->now = tr_loop_clock();
-    uint64_t limit = sleep_limit(loop, timeout_ns);
-    if (limit && ck_pr_cas_32(&loop->sleep, AWAKE, PARKED)) {
-        ck_pr_fence_memory();
-        loop->backend->enter(loop, limit);
-    } else {
-        loop->backend->enter(loop, 0);
-    }
-    if (ck_pr_fas_32(&loop->sleep, AWAKE) == NOTIFIED)
-        tr_count(&loop->stats.wakes_received, 1);
-    ck_pr_fence_acquire();
+    bool in_futex = sleep_for(loop, sleep_limit(loop, timeout_ns));
     loop->now = tr_loop_clock();
+    return in_futex;
 }
 
 static unsigned wait_once(void *io, uint64_t timeout_ns)
 {
     struct tr_loop *loop = io;
     TR_ASSERT(tr_loop_is_current(loop));
-    sleep_in_kernel(loop, timeout_ns);
+    bool in_futex = sleep_in_kernel(loop, timeout_ns);
     take_in(loop);
-    return deliver(loop) + fire_timers(loop);
+    return (in_futex && !loop->ready.head ? 0 : deliver(loop)) + fire_timers(loop);
 }
 
 /* Attaching and detaching. */
@@ -273,15 +287,22 @@ static uint64_t random_bits(void *io)
     return tr_rng_next(&loop->random);
 }
 
+/* A futex's time-out comes as late as the thread's timer slack, 50 us by default, and then our timers would, too. The
+ * ring's does not know slack. What else this thread sleeps for is not late, either. */
+static void sleep_punctually(void)
+{
+    prctl(PR_SET_TIMERSLACK, 1ul); /* ns; it cannot fail, but where it did, timers were late a little */
+}
+
 static int attach(void *arg, struct tr_worker *worker, void **io_out)
 {
     struct tr_io *io = arg;
-    (void)worker;
     struct tr_loop *loop = aligned_alloc(_Alignof(struct tr_loop), sizeof *loop);
     if (!loop)
         return -ENOMEM;
     memset(loop, 0, sizeof *loop);
     loop->io = io;
+    loop->worker = worker;
     loop->backend = io->backend;
     loop->owner = pthread_self();
     loop->now = tr_loop_clock();
@@ -299,6 +320,7 @@ static int attach(void *arg, struct tr_worker *worker, void **io_out)
         free(loop);
         return error;
     }
+    sleep_punctually();
     loop->attached = true;
     ck_stack_push_upmc(&io->loops, &loop->all_link);
     *io_out = loop;
@@ -450,6 +472,7 @@ struct tr_hooks tr_io_hooks(struct tr_io *io)
         .detach = detach,
         .poll = poll_once,
         .pending = pending,
+        .expects = expects,
         .wait = wait_once,
         .wake = wake,
         .now = clock_of,

@@ -34,7 +34,8 @@ struct tr_io_options {
 
 /* Single-writer counters of one loop. */
 struct tr_loop_stats {
-    uint64_t submitted, completed, enters, sq_full, stale_completions, buffers_exhausted, wakes_received;
+    uint64_t enters; /* system calls: to submit, to reap, to sleep */
+    uint64_t submitted, completed, sq_full, stale_completions, buffers_exhausted, wakes_received;
     uint64_t ops_in_use;    /* gauge: records taken and not put */
     uint64_t ops_in_flight; /* gauge: submitted and not completed */
     uint64_t buffers_lent;  /* gauge */

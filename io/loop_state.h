@@ -17,6 +17,7 @@
 #include "io/clock.h"
 #include "io/loop.h"
 #include "io/op.h"
+#include "io/park.h"
 #include "sched/base/cacheline.h"
 #include "sched/base/count.h"
 #include "sched/base/rng.h"
@@ -49,6 +50,7 @@ struct tr_io {
 struct tr_loop {
     /* the owner's */
     struct tr_io *io;
+    struct tr_worker *worker; /* whose it is; NULL: of none, in tests */
     const struct tr_backend *backend;
     void *backend_state;
     pthread_t owner;
@@ -68,7 +70,7 @@ struct tr_loop {
     ck_stack_entry_t all_link; /* in io->loops */
 
     /* the senders': see loop.c for the protocol of each word */
-    TR_ALIGNED_LINE uint32_t sleep;
+    TR_ALIGNED_LINE struct tr_park park;
     ck_stack_t commands;                     /* struct tr_loop_command by link */
     ck_stack_t cancels;                      /* struct tr_op by cancel_link */
     ck_stack_t returns;                      /* struct tr_op by return_link */

@@ -10,8 +10,8 @@
  *   the counter while the poll lives (it would take 2^64 wakes to fill it).
  *   A multishot poll may end at any completion (a full completion queue ends it): F_MORE is then clear. At that
  *   completion, and only there, the eventfd is read; the poll is armed anew in the next enter, and fires at once if it
- *   is readable. No wake is lost: what that read takes away was written by wakers that found the owner PARKED in the
- *   sleep that is over, so what they published is taken in after it (loop.c, edge W -> C). A read between PARKED and
+ *   is readable. No wake is lost: what that read takes away was written by wakers that found the owner IN_RING in a
+ *   sleep that is over, so what they published is taken in after it (park.h, edge W -> C). A read between IN_RING and
  *   the sleep would lose one. Kernels without multishot poll (-EINVAL) get one-shot polls in the same way.
  *
  * An entry taken from the submission queue is irrevocable. Cancels are entries too, and so always come after their op.
@@ -338,7 +338,8 @@ static void enter_and_sleep(struct tr_loop *loop, struct uring *u, uint64_t time
 static void uring_enter(struct tr_loop *loop, uint64_t timeout_ns)
 {
     struct uring *u = state_of(loop);
-    arm_doorbell(u);
+    if (timeout_ns)
+        arm_doorbell(u); /* and it stays so: a loop that never sleeps here never needs it */
     if (timeout_ns && u->armed) {
         enter_and_sleep(loop, u, timeout_ns);
         return;
@@ -354,6 +355,12 @@ static bool uring_pending(const struct tr_loop *loop)
 {
     const struct uring *u = state_of(loop);
     return io_uring_cq_ready(&u->ring) || kernel_has_work(&u->ring);
+}
+
+static bool uring_engaged(const struct tr_loop *loop)
+{
+    const struct uring *u = state_of(loop);
+    return io_uring_sq_ready(&u->ring) || uring_pending(loop);
 }
 
 static void uring_wake(struct tr_loop *loop)
@@ -517,6 +524,7 @@ const struct tr_backend tr_uring = {
     .start = uring_start,
     .cancel = uring_cancel,
     .pending = uring_pending,
+    .engaged = uring_engaged,
     .enter = uring_enter,
     .reap = uring_reap,
     .wake = uring_wake,

@@ -143,6 +143,7 @@ static int build(struct troupe_runtime *rt, unsigned kind, const void *payload, 
 static int tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
     troupe_msg *msg;
+    tr_pool_about_to_schedule(rt->pool);
     int status = build(rt, kind, payload, size, 0, &msg);
     return status < 0 ? status : tr_offer(rt, NULL, to, msg);
 }

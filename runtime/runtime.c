@@ -99,6 +99,12 @@ static bool pending_hook(void *io)
     return ctx->rt->hooks.pending(ctx->loop);
 }
 
+static bool expects_hook(void *io)
+{
+    const troupe_ctx *ctx = io;
+    return ctx->rt->hooks.expects(ctx->loop);
+}
+
 static void wake_hook(void *io)
 {
     const troupe_ctx *ctx = io;
@@ -128,6 +134,7 @@ static struct tr_hooks wrapped_hooks(struct troupe_runtime *rt)
         .detach = detach_hook,
         .poll = poll_hook,
         .pending = pending_hook,
+        .expects = expects_hook,
         .wait = wait_hook,
         .wake = wake_hook,
         .now = now_hook,

@@ -93,8 +93,8 @@ static inline void tr_watchdog_awake(struct tr_watchdog *dog, unsigned index)
 {
     if (!dog->workers)
         return;
-    ck_pr_store_32(&dog->workers[index].asleep, 0);
-    ck_pr_fence_memory();
+    ck_pr_fas_32(&dog->workers[index].asleep, 0); /* not a store and a full fence: it is in the way of each wake */
+    ck_pr_fence_atomic_load();
     if (TR_UNLIKELY(ck_pr_load_32(&dog->resting)))
         tr_watchdog_wake(dog);
 }

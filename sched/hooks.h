@@ -24,6 +24,9 @@ struct tr_hooks {
     unsigned (*poll)(void *io);
     /* True when poll would deliver something; costs no system call. Owner thread only. */
     bool (*pending)(void *io);
+    /* Could a wait end by itself, because something is in flight or a timer is armed? A hint; costs no system call.
+     * Owner thread only. */
+    bool (*expects)(void *io);
     /* Sleeps until a completion, a due timer, a wake, or timeout_ns from now (TR_WAIT_FOREVER: none), and delivers what
      * it finds as poll does. Submits what is queued before it sleeps. A wake sent before the call makes it return at
      * once: wakes are sticky. Owner thread only. */

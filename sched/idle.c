@@ -4,10 +4,13 @@
 #include "sched/base/assert.h"
 #include "sched/pool.h"
 
-/* Idle protocol. Three words, on one cache line:
+/* Idle protocol. Three words, on one cache line with a fourth:
  *   sleepers  bit i: worker i announced that it sleeps, and nobody claimed it
- *   counts    lower half: how many search; upper half: how many sleepers stand guard, that is, sleep with a time-out
+ *   counts    lower half: how many search; upper half: how many sleepers stand guard, that is, sleep with a time-out:
+ *             16 bits for the restless, 16 for the calm
  *   members   bit i: worker i takes part. Constant, but for spares (sched/spare.c)
+ *   dear      a hint, which nothing relies on: whom C2 takes last. A thread that sleeps with a time-out, or in the ring,
+ *             takes longer to wake (io/park.h; docs/decisions/037-how-a-worker-parks.md)
  * A worker is awake, searching or asleep. Its steps, each on one word at a time, in the order given:
  *   B  worker  counts: searching + 1                    awake -> searching   tr_idle_search_begin
  *   E  worker  counts: searching - 1                    searching -> awake   tr_idle_search_end
@@ -17,7 +20,7 @@
  *              3 counts: guards + 1, if one is needed by
  *                what 2 saw and 1 did not do it                              then a full fence
  *   C  any     1 counts: searching 0 -> 1
- *              2 sleepers: the lowest bit off           asleep -> searching  tr_idle_claim     release
+ *              2 sleepers: one bit off                  asleep -> searching  tr_idle_claim     release
  *              3 counts: searching - 1, only if 2 found
  *                no bit; and C starts anew
  *   R  worker  1 sleepers: own bit off, if still on     asleep -> awake or   tr_idle_rise      acquire
@@ -50,6 +53,10 @@
  *   left. Whoever falls asleep after its look at sleepers sees in S2 that not all sleep, and guards; if in S3 there are
  *   guards enough, these leave later, and will see its bit. That is what S3 is for: in S1 it may have counted on a
  *   guard that has gone since.
+ * Which sleepers guard does not matter to safety, only that there is one wherever S looks for one and finds none. It is
+ *   a matter of wakes that are saved: a restless guard gets up for what it expects, and leaves its sleepers unguarded
+ *   meanwhile; so there may be two of them, unless a calm one guards. And of two calm workers one sleeps without a
+ *   time-out, and is claimed first.
  * No guard is needed while all sleep: then all run queues are empty (S asserts it) and only a wake or a completion
  *   changes that. Whether all sleep is what S2 itself saw, so the last one to lie down sees all bits. One that gets up
  *   does R1 first: it is later in sleepers than that S2, so its later looks see both the sleeper's bit and, by the edge
@@ -58,11 +65,13 @@
  *   guard. Should S1 wrongly think that others are awake, there is one guard too many, until its next turn.
  *   A spare that joins (J, a full fence) while another one lies down (S2, a full fence, members): either S2's sleeper
  *   sees the member and guards, or the spare's later looks see the sleeper.
- * Checked by: an exhaustive exploration of these steps (docs/decisions/021-two-idle-words.md), tests/sched/test_idle.c,
- *   tests/sched/test_idle_steps.c, tests/sched/test_pool.c, tests/stress/stress_sched.c. */
+ * Checked by: an exhaustive exploration of these steps (docs/decisions/021-two-idle-words.md) and one of this file
+ *   (tests/sched/test_idle_model.c), tests/sched/test_idle.c, tests/sched/test_idle_steps.c, tests/sched/test_pool.c,
+ *   tests/stress/stress_sched.c. */
 
 #define SEARCHER ((uint64_t)1)
-#define GUARD ((uint64_t)1 << 32)
+#define RESTLESS_GUARD ((uint64_t)1 << 32)
+#define CALM_GUARD ((uint64_t)1 << 48)
 
 _Static_assert(TR_WORKERS_MAX <= 64, "a bit per worker");
 
@@ -74,15 +83,25 @@ static uint64_t bit(unsigned index)
 void tr_idle_init(struct tr_idle *idle, unsigned workers, unsigned searchers_max)
 {
     TR_ASSERT(workers > 0 && workers <= TR_WORKERS_MAX && searchers_max > 0);
-    idle->sleepers = idle->counts = 0;
+    idle->sleepers = idle->counts = idle->dear = 0;
     idle->members = ~(uint64_t)0 >> (64 - workers);
     idle->searchers_max = searchers_max;
+}
+
+static unsigned calm_guards(struct tr_idle_view view)
+{
+    return (unsigned)(view.counts >> 48);
+}
+
+static uint64_t weight(enum tr_guard guard)
+{
+    return guard == TR_GUARD_CALM ? CALM_GUARD : guard == TR_GUARD_RESTLESS ? RESTLESS_GUARD : 0;
 }
 
 void tr_idle_check(const struct tr_idle *idle)
 {
     struct tr_idle_view view = tr_idle_read(idle);
-    TR_ASSERT(tr_idle_guards(view) <= TR_GUARDS_MAX);
+    TR_ASSERT(calm_guards(view) <= 1 && tr_idle_guards(view) <= TR_GUARDS_MAX + 1);
     TR_ASSERT(tr_idle_searching(view) < UINT32_MAX / 2); /* below 0 it would be more */
 }
 
@@ -111,15 +130,22 @@ static uint64_t take_sleepers(struct tr_idle *idle, uint64_t bits)
     return sleepers & bits;
 }
 
-/* Turns the lowest bit off and returns it: the others sleep on, and what little work there is stays in the same caches.
- * 0: there was none. */
-static uint64_t take_lowest(struct tr_idle *idle)
+/* The lowest of those whose wake is cheap, or the lowest: the others sleep on, and what little work there is stays in
+ * the same caches. */
+static uint64_t best_of(const struct tr_idle *idle, uint64_t sleepers)
 {
-    uint64_t sleepers = ck_pr_load_64(&idle->sleepers);
-    while (sleepers != 0 &&
-           !ck_pr_cas_64_value(&idle->sleepers, sleepers, sleepers & (sleepers - 1), &sleepers)) /* C2 */
-        ;
-    return sleepers & -sleepers;
+    uint64_t cheap = sleepers & ~ck_pr_load_64(&idle->dear);
+    return cheap != 0 ? cheap & -cheap : sleepers & -sleepers;
+}
+
+/* Turns one bit off and returns it. 0: there was none. */
+static uint64_t take_best(struct tr_idle *idle)
+{
+    uint64_t sleepers = ck_pr_load_64(&idle->sleepers), best;
+    do
+        best = best_of(idle, sleepers);
+    while (sleepers != 0 && !ck_pr_cas_64_value(&idle->sleepers, sleepers, sleepers & ~best, &sleepers)); /* C2 */
+    return best;
 }
 
 /* Turns the own bit on and returns what the word was. */
@@ -164,39 +190,49 @@ static bool guard_needed(const struct tr_idle *idle, uint64_t sleepers, uint64_t
     return ck_pr_load_64(&idle->members) != own && !(rested && all_others_sleep(idle, sleepers, own));
 }
 
-/* Moves counts by `change`, and joins the guards if `wanted` and if there are not enough. True if it did. */
-static bool join_guards(struct tr_idle *idle, uint64_t change, bool wanted)
+/* Would one more guard be of use? */
+static bool guards_wanting(struct tr_idle_view view, bool calm)
+{
+    return calm_guards(view) == 0 && (calm || tr_idle_guards(view) < TR_GUARDS_MAX);
+}
+
+/* Moves counts by `change`, and joins the guards if `wanted` and if there are not enough. */
+static enum tr_guard join_guards(struct tr_idle *idle, uint64_t change, bool wanted, bool calm)
 {
     struct tr_idle_view view = tr_idle_read(idle);
-    bool guard;
+    enum tr_guard guard;
     do {
         TR_ASSERT(change == 0 || tr_idle_searching(view) > 0);
-        guard = wanted && tr_idle_guards(view) < TR_GUARDS_MAX;
-    } while ((guard || change) && !move_counts(idle, &view, view.counts + change + (guard ? GUARD : 0)));
+        guard = !wanted || !guards_wanting(view, calm) ? TR_GUARD_NONE : calm ? TR_GUARD_CALM : TR_GUARD_RESTLESS;
+    } while ((guard || change) && !move_counts(idle, &view, view.counts + change + weight(guard)));
     return guard;
 }
 
-bool tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested)
+enum tr_guard tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested, bool calm)
 {
     const uint64_t own = bit(index);
     bool wanted = guard_needed(idle, ck_pr_load_64(&idle->sleepers), own, rested);
     ck_pr_fence_release();
-    bool guard = join_guards(idle, searching ? -SEARCHER : 0, wanted); /* S1 */
+    enum tr_guard guard = join_guards(idle, searching ? -SEARCHER : 0, wanted, calm); /* S1 */
     ck_pr_fence_atomic();
+    if (guard || !calm)
+        ck_pr_or_64(&idle->dear, own);
     uint64_t others = lie_down(idle, own);
     if (!guard && guard_needed(idle, others, own, rested)) {
-        guard = join_guards(idle, 0, true); /* S3 */
+        guard = join_guards(idle, 0, true, calm); /* S3 */
         ck_pr_fence_atomic_load();
     }
     return guard;
 }
 
-bool tr_idle_rise(struct tr_idle *idle, unsigned index, bool guard, bool search)
+bool tr_idle_rise(struct tr_idle *idle, unsigned index, enum tr_guard guard, bool search)
 {
     bool claimed = take_sleepers(idle, bit(index)) == 0; /* R1 */
     ck_pr_fence_atomic_load();
     ck_pr_fence_acquire();
-    uint64_t change = (search && !claimed ? SEARCHER : 0) - (guard ? GUARD : 0);
+    if (ck_pr_load_64(&idle->dear) & bit(index))
+        ck_pr_and_64(&idle->dear, ~bit(index));
+    uint64_t change = (search && !claimed ? SEARCHER : 0) - weight(guard);
     if (change != 0) {
         struct tr_idle_view before = add_counts(idle, change); /* R2 */
         TR_ASSERT(!guard || tr_idle_guards(before) > 0);
@@ -233,7 +269,7 @@ int tr_idle_claim(struct tr_idle *idle)
         if (!move_counts(idle, &view, view.counts + SEARCHER)) /* C1 */
             continue;
         ck_pr_fence_atomic();
-        uint64_t claimed = take_lowest(idle);
+        uint64_t claimed = take_best(idle);
         if (claimed != 0)
             return __builtin_ctzll(claimed);
         add_counts(idle, -SEARCHER); /* C3 */

@@ -13,13 +13,17 @@
 #include "sched/base/cacheline.h"
 
 /* How many sleepers may stand guard at once. One would do for safety; the second keeps a guard asleep while the other
- * one is up for its own completions, so that a worker that pushes finds one and need not send a wake for it. */
+ * one is up for its own completions, so that a worker that pushes finds one and need not send a wake for it. A calm
+ * one, that expects nothing of its own, is guard enough: it stays asleep. */
 #define TR_GUARDS_MAX 2
+
+enum tr_guard { TR_GUARD_NONE, TR_GUARD_RESTLESS, TR_GUARD_CALM };
 
 struct tr_idle {
     uint64_t sleepers TR_ALIGNED_LINE; /* bit i: worker i sleeps and is unclaimed */
-    uint64_t counts;                   /* lower half: how many search; upper half: how many stand guard */
+    uint64_t counts;                   /* lower half: how many search; upper half: how many stand guard, of each sort */
     uint64_t members;                  /* bit i: worker i takes part; a spare that sits out does not */
+    uint64_t dear;                     /* bit i: worker i sleeps so that its wake costs more: a hint for claims */
     unsigned searchers_max;
 };
 
@@ -45,7 +49,7 @@ static inline unsigned tr_idle_searching(struct tr_idle_view view)
 
 static inline unsigned tr_idle_guards(struct tr_idle_view view)
 {
-    return (unsigned)(view.counts >> 32);
+    return (unsigned)(view.counts >> 48) + (unsigned)(view.counts >> 32 & 0xffff);
 }
 
 /* Would a claim find a sleeper, and does nobody search already? */
@@ -66,12 +70,13 @@ bool tr_idle_search_end(struct tr_idle *idle);
 
 /* Publishes that worker index sleeps, and that it no longer searches if it did. The caller must look at every source of
  * work after this and before it sleeps. `rested`: the pool has done nothing for a while, so that no guard is needed if
- * all others sleep too. Returns true if the caller stands guard: then it must sleep with a time-out. Worker. */
-bool tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested);
+ * all others sleep too. `calm`: the sleep will not end by itself, for an operation or a timer of the worker's own.
+ * Returns whether the caller stands guard (not TR_GUARD_NONE): then it must sleep with a time-out. Worker. */
+enum tr_guard tr_idle_sleep(struct tr_idle *idle, unsigned index, bool searching, bool rested, bool calm);
 /* Takes the announcement back. `guard` is what tr_idle_sleep returned; with `search` the caller searches from now on.
  * Returns true if the caller had been claimed meanwhile: then it searches, and a token is or will be underway.
  * Worker. */
-bool tr_idle_rise(struct tr_idle *idle, unsigned index, bool guard, bool search);
+bool tr_idle_rise(struct tr_idle *idle, unsigned index, enum tr_guard guard, bool search);
 
 /* A spare takes part from now on, awake; it no longer does. It may leave only while it neither searches nor sleeps.
  * That spare. */

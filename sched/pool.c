@@ -30,7 +30,7 @@ static bool options_valid(const struct tr_pool_options *options, const struct tr
 {
     return options->workers > 0 && options->workers <= TR_WORKERS_MAX &&
            options->spares <= TR_WORKERS_MAX - options->workers && options->run && hooks->attach && hooks->detach &&
-           hooks->poll && hooks->pending && hooks->wait && hooks->wake && hooks->now && hooks->random;
+           hooks->poll && hooks->pending && hooks->expects && hooks->wait && hooks->wake && hooks->now && hooks->random;
 }
 
 /* Half of those that can run at once: the others have something to do, or somebody else has. */
@@ -237,6 +237,12 @@ void tr_pool_schedule(struct tr_pool *pool, struct tr_runnable *r)
     ck_pr_fence_atomic_load(); /* the push before the look at the sleepers: see the idle protocol */
     if (tr_idle_claimable(tr_idle_read(&pool->idle)))
         tr_worker_wake_one(pool);
+}
+
+void tr_pool_about_to_schedule(const struct tr_pool *pool)
+{
+    __builtin_prefetch(&pool->inject.pushed); /* to read: while all are busy it is theirs to write */
+    __builtin_prefetch(&pool->idle);
 }
 
 unsigned tr_pool_workers(const struct tr_pool *pool)

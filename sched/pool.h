@@ -74,6 +74,12 @@ void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r);
  * (they come in batches and none deserves to run first). Worker thread of this pool only. */
 void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);
 
+/* Hints, for the time that a thread takes to wake another: that worker is getting up from its sleep, that a thread from
+ * outside is about to schedule. What they will need, others wrote last, each on a line of its own; so the lines come
+ * together, instead of one after the other. The first: worker thread of this pool only. */
+void tr_worker_getting_up(const struct tr_worker *worker);
+void tr_pool_about_to_schedule(const struct tr_pool *pool);
+
 /* A spare is a worker, attached and with I/O of its own from the start, that takes no work until it is called: for the
  * time that another one is stuck in an activation. Idle it makes no wake-ups. */
 /* Calls one spare in: from now on it searches, steals and is woken as any worker. False: none is left, or the pool is

@@ -354,10 +354,11 @@ static void park(struct tr_worker *worker)
 {
     struct tr_idle *idle = &worker->pool->idle;
     TR_ASSERT(tr_runq_len(&worker->runq) == 0 && !tr_runq_has_lifo(&worker->runq));
-    bool guard = tr_idle_sleep(idle, worker->index, worker->searching, pool_rests(worker));
+    bool calm = !worker->pool->hooks.expects(worker->io);
+    enum tr_guard guard = tr_idle_sleep(idle, worker->index, worker->searching, pool_rests(worker), calm);
     bool get_up = must_get_up(worker);
     if (!get_up)
-        sleep_until_something_happens(worker, guard);
+        sleep_until_something_happens(worker, guard != TR_GUARD_NONE);
     bool claimed = tr_idle_rise(idle, worker->index, guard, get_up);
     worker->claims += claimed;
     worker->searching = claimed || get_up;
@@ -437,6 +438,16 @@ void tr_worker_loop(struct tr_worker *worker)
     while (!stopping(worker->pool))
         tr_worker_take_turn(worker);
     tr_worker_finish(worker);
+}
+
+void tr_worker_getting_up(const struct tr_worker *worker)
+{
+    const struct tr_pool *pool = worker->pool;
+    __builtin_prefetch(&pool->idle, 1);
+    __builtin_prefetch(&pool->inject.pushed, 1);
+    __builtin_prefetch(&pool->inject.taker, 1);
+    __builtin_prefetch(&worker->tick, 1);
+    __builtin_prefetch(&worker->runq);
 }
 
 /* --- what others may ask ------------------------------------------------------------------------------------------ */

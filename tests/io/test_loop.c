@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "tests/io/harness.h"
@@ -118,34 +119,122 @@ Test(loop, wakes_are_sticky_and_consumed_by_one_wait)
     harness_close(&h);
 }
 
+static enum tr_park_state how_it_sleeps(const struct harness *h)
+{
+    return (enum tr_park_state)ck_pr_load_32(&h->loop->park.word);
+}
+
 static void *wake_it(void *arg)
 {
     const struct harness *h = arg;
-    while (ck_pr_load_32(&h->loop->sleep) != 1) /* PARKED */
+    enum tr_park_state how;
+    while ((how = how_it_sleeps(h)) != TR_PARK_IN_FUTEX && how != TR_PARK_IN_RING)
         ck_pr_stall();
     h->hooks.wake(h->loop);
-    return NULL;
+    return (void *)(uintptr_t)how;
 }
 
-static void wakes_across_threads(unsigned without, unsigned cq_entries)
+/* Sleeps until another thread wakes it. Returns how it slept; it may have been up for nothing in between. */
+static enum tr_park_state sleep_until_woken(struct harness *h)
 {
-    struct tr_io_options options = {.without = without, .sq_entries = cq_entries ? 2 : 0, .cq_entries = cq_entries};
+    pthread_t thread;
+    void *how;
+    uint64_t before = harness_stats(h).wakes_received;
+    cr_assert_eq(pthread_create(&thread, NULL, wake_it, h), 0);
+    while (harness_stats(h).wakes_received == before)
+        h->hooks.wait(h->loop, TR_WAIT_FOREVER);
+    pthread_join(thread, &how);
+    cr_assert_eq(harness_stats(h).wakes_received, before + 1);
+    return (enum tr_park_state)(uintptr_t)how;
+}
+
+/* An operation that does not end by itself. */
+struct endless {
+    struct outcome outcome;
+    int pair[2];
+};
+
+static void begin_endless(struct harness *h, struct endless *e)
+{
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, e->pair), 0);
+    tr_op_submit(outcome_op(h->loop, TR_OP_RECV, e->pair[0], &e->outcome));
+}
+
+static void end_endless(struct harness *h, struct endless *e)
+{
+    int times = e->outcome.times;
+    cr_assert_eq(write(e->pair[1], "x", 1), 1);
+    HARNESS_UNTIL(h, e->outcome.times == times + 1);
+    tr_op_put(e->outcome.op);
+    close(e->pair[0]);
+    close(e->pair[1]);
+}
+
+static void wakes_across_threads(unsigned without)
+{
+    struct tr_io_options options = {.without = without};
     struct harness h = harness_open(&options);
+    struct endless e = {0};
     for (int i = 0; i < 50; i++) {
-        pthread_t thread;
-        cr_assert_eq(pthread_create(&thread, NULL, wake_it, &h), 0);
-        h.hooks.wait(h.loop, TR_WAIT_FOREVER);
-        pthread_join(thread, NULL);
-        cr_assert_eq(harness_stats(&h).wakes_received, (uint64_t)i + 1);
+        cr_assert_eq(sleep_until_woken(&h), TR_PARK_IN_FUTEX, "it has nothing in flight");
+        begin_endless(&h, &e);
+        cr_assert_eq(sleep_until_woken(&h), TR_PARK_IN_RING, "only there would it see the completion");
+        end_endless(&h, &e);
     }
     harness_close(&h);
 }
 
-Test(loop, another_thread_wakes_a_sleeping_loop)
+Test(loop, another_thread_wakes_a_loop_asleep_in_its_word_or_its_ring)
 {
-    wakes_across_threads(0, 0);
-    wakes_across_threads(TR_IO_WITHOUT_DEFER, 0);
-    wakes_across_threads(TR_IO_WITHOUT_TASKRUN_FLAGS, 0);
+    wakes_across_threads(0);
+    wakes_across_threads(TR_IO_WITHOUT_DEFER);
+    wakes_across_threads(TR_IO_WITHOUT_TASKRUN_FLAGS);
+}
+
+/* A waker that was held up between the word and the bell: the sleep it meant is over. */
+Test(loop, a_bell_that_rings_late_ends_a_later_sleep_and_hides_no_wake)
+{
+    struct harness h = harness_open(NULL);
+    struct endless e = {0};
+    begin_endless(&h, &e);
+    cr_assert_eq(sleep_until_woken(&h), TR_PARK_IN_RING); /* arms the doorbell */
+    for (int i = 0; i < 20; i++) {
+        h.loop->backend->wake(h.loop);
+        cr_assert_eq(sleep_until_woken(&h), TR_PARK_IN_RING);
+    }
+    end_endless(&h, &e);
+    for (int i = 0; i < 20; i++) {
+        h.loop->backend->wake(h.loop);
+        sleep_until_woken(&h); /* in the ring as long as a completion is not reaped, then in the word */
+    }
+    cr_assert_eq(sleep_until_woken(&h), TR_PARK_IN_FUTEX);
+    harness_close(&h);
+}
+
+Test(loop, expects_something_while_an_operation_or_a_timer_is_under_way)
+{
+    struct harness h = harness_open(NULL);
+    struct endless e = {0};
+    struct alarm_clock clock = {.timer.fire = ring_alarm};
+    cr_assert_not(h.hooks.expects(h.loop));
+    begin_endless(&h, &e);
+    cr_assert(h.hooks.expects(h.loop));
+    end_endless(&h, &e);
+    h.hooks.wait(h.loop, 1);
+    cr_assert_not(h.hooks.expects(h.loop));
+    tr_wheel_arm(tr_loop_wheel(h.loop), &clock.timer, tr_loop_clock() + 3600000 * MS);
+    cr_assert(h.hooks.expects(h.loop));
+    tr_wheel_disarm(tr_loop_wheel(h.loop), &clock.timer);
+    cr_assert_not(h.hooks.expects(h.loop));
+    harness_close(&h);
+}
+
+/* Else a sleep in the word would overrun its timers by the default slack. */
+Test(loop, its_thread_has_no_timer_slack)
+{
+    struct harness h = harness_open(NULL);
+    cr_assert_eq(prctl(PR_GET_TIMERSLACK), 1);
+    harness_close(&h);
 }
 
 /* A full completion queue ends the doorbell's poll; it must be armed again. */
@@ -172,12 +261,10 @@ Test(loop, the_doorbell_survives_a_completion_queue_that_overflows)
             close(pairs[i][0]);
             close(pairs[i][1]);
         }
-        pthread_t thread;
-        uint64_t before = harness_stats(&h).wakes_received;
-        cr_assert_eq(pthread_create(&thread, NULL, wake_it, &h), 0);
-        while (harness_stats(&h).wakes_received == before)
-            h.hooks.wait(h.loop, TR_WAIT_FOREVER);
-        pthread_join(thread, NULL);
+        struct endless e = {0};
+        begin_endless(&h, &e);
+        cr_assert_eq(sleep_until_woken(&h), TR_PARK_IN_RING);
+        end_endless(&h, &e);
     }
     harness_close(&h);
 }

@@ -38,6 +38,7 @@ struct fake_loop {
     void (*on_pending)(struct fake_loop *loop); /* if set: called once, when the owner asks pending */
     unsigned *wake_gate;                        /* if set: wake does nothing before this reads 1 */
     bool attached;
+    bool calm;       /* what it tells of itself: that it expects nothing */
     uint64_t waits;  /* calls of wait: one writer, read by tests */
     uint64_t naps;   /* among these with a time-out */
     uint32_t asleep; /* in wait: FAKE_AWAKE, FAKE_NAPS (with a time-out) or FAKE_SLEEPS (without) */
@@ -111,6 +112,12 @@ static inline bool fake_pending(void *io)
     return ck_pr_load_ptr(&loop->completions.head) != NULL;
 }
 
+static inline bool fake_expects(void *io)
+{
+    const struct fake_loop *loop = io;
+    return !loop->calm;
+}
+
 static inline unsigned fake_wait(void *io, uint64_t timeout_ns)
 {
     struct fake_loop *loop = io;
@@ -167,6 +174,7 @@ static inline struct tr_hooks fake_hooks(struct fake_world *world)
         .detach = fake_detach,
         .poll = fake_poll,
         .pending = fake_pending,
+        .expects = fake_expects,
         .wait = fake_wait,
         .wake = fake_wake,
         .now = fake_now,

@@ -44,7 +44,7 @@ Test(idle, a_single_worker_may_search_and_never_guards)
 {
     tr_idle_init(&idle, 1, 1);
     cr_assert(tr_idle_search_begin(&idle));
-    cr_assert_not(tr_idle_sleep(&idle, 0, true, false));
+    cr_assert_not(tr_idle_sleep(&idle, 0, true, false, false));
     expect(1, 0, 0);
     cr_assert_eq(tr_idle_claim(&idle), 0);
     cr_assert(tr_idle_rise(&idle, 0, false, false));
@@ -54,7 +54,7 @@ Test(idle, a_single_worker_may_search_and_never_guards)
 Test(idle, a_claimed_sleeper_searches_on_the_claimants_account)
 {
     tr_idle_init(&idle, 4, 2);
-    bool guard = tr_idle_sleep(&idle, 2, false, false);
+    enum tr_guard guard = tr_idle_sleep(&idle, 2, false, false, false);
     cr_assert_eq(tr_idle_claim(&idle), 2);
     expect(0, 1, guard);
     cr_assert_eq(tr_idle_claim(&idle), -1, "one claim, one token");
@@ -66,10 +66,10 @@ Test(idle, a_claimed_sleeper_searches_on_the_claimants_account)
 Test(idle, an_unclaimed_sleeper_rises_awake_or_searching)
 {
     tr_idle_init(&idle, 4, 2);
-    bool guard = tr_idle_sleep(&idle, 1, false, false);
+    enum tr_guard guard = tr_idle_sleep(&idle, 1, false, false, false);
     cr_assert_not(tr_idle_rise(&idle, 1, guard, false));
     expect(0, 0, 0);
-    guard = tr_idle_sleep(&idle, 1, false, false);
+    guard = tr_idle_sleep(&idle, 1, false, false, false);
     cr_assert_not(tr_idle_rise(&idle, 1, guard, true));
     expect(0, 1, 0);
 }
@@ -77,7 +77,7 @@ Test(idle, an_unclaimed_sleeper_rises_awake_or_searching)
 Test(idle, nobody_is_claimed_while_another_searches)
 {
     tr_idle_init(&idle, 4, 2);
-    tr_idle_sleep(&idle, 0, false, false);
+    tr_idle_sleep(&idle, 0, false, false, false);
     cr_assert(tr_idle_search_begin(&idle));
     cr_assert_eq(tr_idle_claim(&idle), -1);
     cr_assert(tr_idle_search_end(&idle));
@@ -87,23 +87,60 @@ Test(idle, nobody_is_claimed_while_another_searches)
 Test(idle, two_sleepers_stand_guard_and_the_rest_do_not)
 {
     tr_idle_init(&idle, 4, 2);
-    cr_assert(tr_idle_sleep(&idle, 0, false, false));
-    cr_assert(tr_idle_sleep(&idle, 1, false, false));
-    cr_assert_not(tr_idle_sleep(&idle, 2, false, false));
+    cr_assert(tr_idle_sleep(&idle, 0, false, false, false));
+    cr_assert(tr_idle_sleep(&idle, 1, false, false, false));
+    cr_assert_not(tr_idle_sleep(&idle, 2, false, false, false));
     expect(7, 0, 2);
     tr_idle_rise(&idle, 0, true, false);
     expect(6, 0, 1);
-    cr_assert(tr_idle_sleep(&idle, 0, false, false));
+    cr_assert(tr_idle_sleep(&idle, 0, false, false, false));
     expect(7, 0, 2);
+}
+
+/* It stays asleep, so that one is enough; a restless one gets up for its own sake, and should leave another. */
+Test(idle, a_calm_sleeper_guards_alone)
+{
+    tr_idle_init(&idle, 4, 2);
+    cr_assert_eq(tr_idle_sleep(&idle, 0, false, false, true), TR_GUARD_CALM);
+    cr_assert_eq(tr_idle_sleep(&idle, 1, false, false, true), TR_GUARD_NONE);
+    cr_assert_eq(tr_idle_sleep(&idle, 2, false, false, false), TR_GUARD_NONE);
+    expect(7, 0, 1);
+    tr_idle_rise(&idle, 0, TR_GUARD_CALM, false);
+    tr_idle_rise(&idle, 2, TR_GUARD_NONE, false);
+    expect(2, 0, 0);
+    cr_assert_eq(tr_idle_sleep(&idle, 2, false, false, false), TR_GUARD_RESTLESS);
+    cr_assert_eq(tr_idle_sleep(&idle, 0, false, false, true), TR_GUARD_CALM, "a restless guard may leave at any time");
+    expect(7, 0, 2);
+    tr_idle_rise(&idle, 2, TR_GUARD_RESTLESS, false);
+    cr_assert_eq(tr_idle_sleep(&idle, 2, false, false, false), TR_GUARD_NONE);
+    expect(7, 0, 1);
+}
+
+Test(idle, a_sleeper_whose_wake_is_cheap_is_claimed_first)
+{
+    tr_idle_init(&idle, 4, 2);
+    tr_idle_sleep(&idle, 0, false, false, true);  /* with a guard's time-out */
+    tr_idle_sleep(&idle, 1, false, false, false); /* in its ring */
+    tr_idle_sleep(&idle, 2, false, false, true);
+    cr_assert_eq(tr_idle_claim(&idle), 2);
+    tr_idle_search_end(&idle);
+    cr_assert_eq(tr_idle_claim(&idle), 0, "then the lowest");
+    tr_idle_search_end(&idle);
+    cr_assert(tr_idle_rise(&idle, 0, TR_GUARD_CALM, false));
+    cr_assert(tr_idle_rise(&idle, 2, TR_GUARD_NONE, false));
+    cr_assert_not(tr_idle_rise(&idle, 1, TR_GUARD_NONE, false));
+    cr_assert_eq(tr_idle_sleep(&idle, 0, false, false, true), TR_GUARD_CALM);
+    cr_assert_eq(tr_idle_sleep(&idle, 1, false, false, true), TR_GUARD_NONE);
+    cr_assert_eq(tr_idle_claim(&idle), 1, "what was dear once is not so for ever");
 }
 
 Test(idle, no_guard_is_kept_when_all_rest)
 {
     tr_idle_init(&idle, 2, 1);
-    cr_assert(tr_idle_sleep(&idle, 0, false, true), "worker 1 is awake: rested or not, somebody must watch it");
-    cr_assert_not(tr_idle_sleep(&idle, 1, false, true));
+    cr_assert(tr_idle_sleep(&idle, 0, false, true, false), "worker 1 is awake: rested or not, somebody must watch it");
+    cr_assert_not(tr_idle_sleep(&idle, 1, false, true, false));
     cr_assert_not(tr_idle_rise(&idle, 0, true, false));
-    cr_assert_not(tr_idle_sleep(&idle, 0, false, true));
+    cr_assert_not(tr_idle_sleep(&idle, 0, false, true, false));
     expect(3, 0, 0);
 }
 
@@ -111,9 +148,9 @@ Test(idle, claim_all_takes_every_sleeper_even_beside_a_searcher)
 {
     tr_idle_init(&idle, TR_WORKERS_MAX, TR_WORKERS_MAX / 2);
     cr_assert(tr_idle_search_begin(&idle));
-    bool guards[TR_WORKERS_MAX];
+    enum tr_guard guards[TR_WORKERS_MAX];
     for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
-        guards[i] = tr_idle_sleep(&idle, i, false, false);
+        guards[i] = tr_idle_sleep(&idle, i, false, false, false);
     uint64_t claimed = tr_idle_claim_all(&idle);
     cr_assert_eq(claimed, ~(uint64_t)1);
     expect(0, TR_WORKERS_MAX, 2);
@@ -128,7 +165,7 @@ Test(idle, every_worker_has_a_bit)
 {
     tr_idle_init(&idle, TR_WORKERS_MAX, 1);
     for (unsigned i = 0; i < TR_WORKERS_MAX; i++)
-        tr_idle_sleep(&idle, i, false, false);
+        tr_idle_sleep(&idle, i, false, false, false);
     expect(~(uint64_t)0, 0, TR_GUARDS_MAX);
     for (unsigned i = 0; i < TR_WORKERS_MAX; i++) {
         cr_assert_eq(tr_idle_claim(&idle), (int)i, "the lowest first");
@@ -140,12 +177,12 @@ Test(idle, every_worker_has_a_bit)
 
 Test(idle, guards_are_never_more_than_two_however_many_lie_down)
 {
-    bool guard[TR_WORKERS_MAX];
+    enum tr_guard guard[TR_WORKERS_MAX];
     tr_idle_init(&idle, TR_WORKERS_MAX, 1);
     for (unsigned round = 0; round < 1000; round++) {
         unsigned guards = 0;
         for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
-            guards += guard[i] = tr_idle_sleep(&idle, i, false, round % 2);
+            guards += guard[i] = tr_idle_sleep(&idle, i, false, round % 2, false);
         cr_assert_eq(guards, TR_GUARDS_MAX, "worker 0 is awake");
         expect(~(uint64_t)1, 0, TR_GUARDS_MAX);
         for (unsigned i = 1; i < TR_WORKERS_MAX; i++)
@@ -156,14 +193,14 @@ Test(idle, guards_are_never_more_than_two_however_many_lie_down)
 
 Test(idle, all_of_64_may_rest_unguarded)
 {
-    bool guard[TR_WORKERS_MAX];
+    enum tr_guard guard[TR_WORKERS_MAX];
     tr_idle_init(&idle, TR_WORKERS_MAX, 1);
     for (unsigned i = 0; i < TR_WORKERS_MAX; i++)
-        guard[i] = tr_idle_sleep(&idle, i, false, true);
+        guard[i] = tr_idle_sleep(&idle, i, false, true, false);
     cr_assert(guard[0] && guard[1] && !guard[TR_WORKERS_MAX - 1]);
     for (unsigned i = 0; i < TR_GUARDS_MAX; i++) { /* a guard's next turn */
         tr_idle_rise(&idle, i, true, false);
-        cr_assert_not(tr_idle_sleep(&idle, i, false, true));
+        cr_assert_not(tr_idle_sleep(&idle, i, false, true, false));
     }
     expect(~(uint64_t)0, 0, 0);
 }
@@ -171,7 +208,7 @@ Test(idle, all_of_64_may_rest_unguarded)
 Test(idle, work_is_unguarded_if_another_is_awake_and_none_watches_it)
 {
     tr_idle_init(&idle, 3, 1);
-    tr_idle_sleep(&idle, 0, false, false);
+    tr_idle_sleep(&idle, 0, false, false, false);
     cr_assert_not(tr_idle_unguarded(&idle, 1), "worker 0 stands guard");
     tr_idle_rise(&idle, 0, true, false);
     cr_assert_not(tr_idle_unguarded(&idle, 1), "nobody sleeps");
@@ -189,14 +226,14 @@ Test(idle, a_spare_counts_only_while_it_takes_part)
 {
     tr_idle_init(&idle, 2, 1);
     tr_idle_join(&idle, 2);
-    cr_assert(tr_idle_sleep(&idle, 0, false, true));
-    cr_assert(tr_idle_sleep(&idle, 1, false, true), "the spare is awake");
-    cr_assert_not(tr_idle_sleep(&idle, 2, false, true));
+    cr_assert(tr_idle_sleep(&idle, 0, false, true, false));
+    cr_assert(tr_idle_sleep(&idle, 1, false, true, false), "the spare is awake");
+    cr_assert_not(tr_idle_sleep(&idle, 2, false, true, false));
     expect(7, 0, 2);
     tr_idle_rise(&idle, 2, false, false);
     tr_idle_leave(&idle, 2);
     tr_idle_rise(&idle, 1, true, false);
-    cr_assert_not(tr_idle_sleep(&idle, 1, false, true), "all who take part sleep");
+    cr_assert_not(tr_idle_sleep(&idle, 1, false, true, false), "all who take part sleep");
     expect(3, 0, 1);
 }
 
@@ -204,10 +241,10 @@ Test(idle, a_single_worker_with_a_spare_guards)
 {
     tr_idle_init(&idle, 1, 1);
     tr_idle_join(&idle, 1);
-    cr_assert(tr_idle_sleep(&idle, 0, false, false));
+    cr_assert(tr_idle_sleep(&idle, 0, false, false, false));
     tr_idle_rise(&idle, 0, true, false);
     tr_idle_leave(&idle, 1);
-    cr_assert_not(tr_idle_sleep(&idle, 0, false, false));
+    cr_assert_not(tr_idle_sleep(&idle, 0, false, false, false));
 }
 
 /* --- the words, moved by many threads at once: no claim is lost or made twice, and no count goes astray --- */
@@ -222,7 +259,7 @@ static void *sleep_and_rise(void *arg)
     unsigned index = *(unsigned *)arg;
     for (unsigned step = 0; step < STEPS; step++) {
         bool searching = step % 16 == 0 && tr_idle_search_begin(&idle);
-        bool guard = tr_idle_sleep(&idle, index, searching, step % 2);
+        enum tr_guard guard = tr_idle_sleep(&idle, index, searching, step % 2, false);
         if (tr_idle_rise(&idle, index, guard, step % 16 == 1)) {
             ck_pr_inc_64(&met);
             tr_idle_search_end(&idle);

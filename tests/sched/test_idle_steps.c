@@ -65,20 +65,20 @@ static void worker_0_rises_unguarding(void)
 
 static void worker_1_sleeps(void)
 {
-    tr_idle_sleep(&idle, 1, false, false);
+    tr_idle_sleep(&idle, 1, false, false, false);
 }
 
 static void worker_1_sleeps_after_0_rose(void)
 {
     worker_0_rises();
-    tr_idle_sleep(&idle, 1, false, false);
+    tr_idle_sleep(&idle, 1, false, false, false);
 }
 
 Test(idle_steps, a_claim_whose_only_sleeper_got_up_leaves_no_searcher_behind)
 {
     for (unsigned nth = 1; nth <= 2; nth++) {
         tr_idle_init(&idle, 3, 1);
-        cr_assert(tr_idle_sleep(&idle, 0, false, false));
+        cr_assert(tr_idle_sleep(&idle, 0, false, false, false));
         interrupt(nth, worker_0_rises);
         cr_assert_eq(tr_idle_claim(&idle), -1);
         expect(0, 0, 0);
@@ -89,7 +89,7 @@ Test(idle_steps, a_claim_that_lost_its_sleeper_takes_one_that_came_since)
 {
     for (unsigned nth = 1; nth <= 2; nth++) {
         tr_idle_init(&idle, 3, 1);
-        tr_idle_sleep(&idle, 0, false, false);
+        tr_idle_sleep(&idle, 0, false, false, false);
         interrupt(nth, worker_1_sleeps_after_0_rose);
         cr_assert_eq(tr_idle_claim(&idle), 1);
         expect(0, 1, 1);
@@ -117,8 +117,8 @@ Test(idle_steps, claim_all_counts_only_whom_it_got)
 {
     for (unsigned nth = 1; nth <= 2; nth++) {
         tr_idle_init(&idle, 4, 2);
-        tr_idle_sleep(&idle, 0, false, false);
-        tr_idle_sleep(&idle, 1, false, false);
+        tr_idle_sleep(&idle, 0, false, false, false);
+        tr_idle_sleep(&idle, 1, false, false, false);
         interrupt(nth, worker_0_rises);
         cr_assert_eq(tr_idle_claim_all(&idle), 2);
         expect(0, 1, 1);
@@ -131,14 +131,14 @@ Test(idle_steps, who_lies_down_last_guards_if_another_got_up_meanwhile)
     tr_idle_init(&idle, 2, 1);
     idle.sleepers = 1;
     interrupt(1, worker_0_rises_unguarding);
-    cr_assert(tr_idle_sleep(&idle, 1, false, true));
+    cr_assert(tr_idle_sleep(&idle, 1, false, true, false));
     expect(2, 0, 1);
     for (unsigned nth = 1; nth <= 2; nth++) {
         tr_idle_init(&idle, 2, 1);
         cr_assert(tr_idle_search_begin(&idle));
         idle.sleepers = 1;
         interrupt(nth, worker_0_rises_unguarding);
-        cr_assert(tr_idle_sleep(&idle, 1, true, true));
+        cr_assert(tr_idle_sleep(&idle, 1, true, true, false));
         expect(2, 0, 1);
     }
 }
@@ -148,12 +148,12 @@ Test(idle_steps, who_relied_on_a_guard_that_left_meanwhile_guards_itself)
 {
     for (unsigned searched = 0; searched <= 1; searched++) {
         tr_idle_init(&idle, 4, 2);
-        cr_assert(tr_idle_sleep(&idle, 0, false, false));
-        cr_assert(tr_idle_sleep(&idle, 1, false, false));
+        cr_assert(tr_idle_sleep(&idle, 0, false, false, false));
+        cr_assert(tr_idle_sleep(&idle, 1, false, false, false));
         if (searched)
             tr_idle_search_begin(&idle);
         interrupt(1 + searched, worker_0_rises);
-        cr_assert(tr_idle_sleep(&idle, 2, searched, false));
+        cr_assert(tr_idle_sleep(&idle, 2, searched, false, false));
         expect(6, 0, 2);
     }
 }
@@ -164,7 +164,7 @@ Test(idle_steps, a_searcher_is_off_the_count_before_it_sleeps)
     tr_idle_init(&idle, 3, 1);
     tr_idle_search_begin(&idle);
     interrupt(2, worker_1_sleeps);
-    tr_idle_sleep(&idle, 0, true, false);
+    tr_idle_sleep(&idle, 0, true, false, false);
     expect(3, 0, 2);
 }
 
@@ -178,13 +178,13 @@ static void claim_by_other(void)
 Test(idle_steps, of_a_rise_and_a_claim_exactly_one_has_the_sleeper)
 {
     tr_idle_init(&idle, 3, 1);
-    tr_idle_sleep(&idle, 0, false, false);
+    tr_idle_sleep(&idle, 0, false, false, false);
     interrupt(1, claim_by_other);
     cr_assert(tr_idle_rise(&idle, 0, true, true));
     cr_assert_eq(claimed_by_other, 0);
     expect(0, 1, 0);
     tr_idle_init(&idle, 3, 1);
-    tr_idle_sleep(&idle, 0, false, false);
+    tr_idle_sleep(&idle, 0, false, false, false);
     interrupt(2, claim_by_other);
     cr_assert_not(tr_idle_rise(&idle, 0, true, true));
     cr_assert_eq(claimed_by_other, -1);

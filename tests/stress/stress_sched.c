@@ -175,6 +175,9 @@ static void one_round(struct stress *stress, uint64_t seed, unsigned round)
     pthread_t threads[FOREIGNERS], toggler;
     struct foreigner foreigners[FOREIGNERS];
     fake_world_init(&stress->world, seed);
+    /* All are calm, or each second or third, by the round. */
+    for (unsigned i = 0; i < TR_WORKERS_MAX; i += 1 + (unsigned)(seed % 3))
+        stress->world.loops[i].calm = true;
     struct tr_hooks hooks = fake_hooks(&stress->world);
     stress->runs = stress->arrived = 0;
     for (unsigned i = 0; i < TOKENS; i++) {
