@@ -2,10 +2,12 @@
 /* A message from a thread outside to an actor whose worker sleeps, on an idle machine: from just before the send to the
  * handler. Beside it the floor: a thread that sleeps in a futex, from just before the store and the wake to its return.
  * Measured in turns, one of each, so that both meet the same machine. A pause before each lets everything fall
- * asleep. */
+ * asleep. Who wakes has a CPU of its own, and all who sleep share the others: left alone, the kernel may put one sleeper
+ * beside the waker and the other one opposite, and the figures would tell of that. With one CPU all are there. */
 #include <ck_pr.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -111,6 +113,33 @@ static bool take_turns(troupe_runtime *runtime, troupe_addr actor, struct bed *b
     return true;
 }
 
+/* --- who is where --- */
+
+struct places {
+    cpu_set_t all, waker, sleepers;
+};
+
+static void stay_on(const cpu_set_t *cpus)
+{
+    pthread_setaffinity_np(pthread_self(), sizeof *cpus, cpus); /* if refused: less comparable, still a measurement */
+}
+
+static struct places find_places(void)
+{
+    struct places places;
+    CPU_ZERO(&places.all);
+    pthread_getaffinity_np(pthread_self(), sizeof places.all, &places.all);
+    places.waker = places.sleepers = places.all;
+    if (CPU_COUNT(&places.all) < 2)
+        return places;
+    CPU_ZERO(&places.waker);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&places.waker) == 0; cpu++)
+        if (CPU_ISSET(cpu, &places.all))
+            CPU_SET(cpu, &places.waker);
+    CPU_XOR(&places.sleepers, &places.all, &places.waker);
+    return places;
+}
+
 static void print(const struct tr_bench *bench, struct bed *bed, struct bed *floor)
 {
     tr_bench_result(bench->name, tr_bench_quantile(bed->samples, bed->woken, 0.5) / 1e3, "us");
@@ -125,9 +154,12 @@ static int measure(const struct tr_bench *bench, struct bed *bed, struct thread 
     troupe_runtime *runtime;
     troupe_addr actor;
     pthread_t id;
+    const struct places places = find_places();
+    stay_on(&places.sleepers); /* for the threads started now: they inherit it */
     int status = troupe_runtime_start(&runtime, &sleeper, &bed, &options, &actor);
     if (status != 0 || pthread_create(&id, NULL, sleep_in_futex, thread) != 0)
         return tr_bench_failed(bench, "cannot start: %s", troupe_strerror(status));
+    stay_on(&places.waker);
     bool all = take_turns(runtime, actor, bed, thread, (unsigned)bench->size);
     troupe_stats stats;
     troupe_stats_read(runtime, &stats);
