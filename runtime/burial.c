@@ -2,11 +2,11 @@
 #include "runtime/burial.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "runtime/actor.h"
 #include "runtime/alarm.h"
+#include "runtime/args.h"
 #include "runtime/bound.h"
 #include "runtime/context.h"
 #include "runtime/deadletter.h"
@@ -65,11 +65,12 @@ static void close_mailbox(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
     troupe_msg *old_mark;
-    tr_family_free(ctx, cell); /* before: an alarm that finds the lane closed, or is found in it, is freed */
+    if (cell->family)
+        tr_family_free(ctx, cell); /* before: an alarm that finds the lane closed, or is found in it, is freed */
     struct tr_signal *signal = tr_mailbox_close(cell, &old_mark), *next;
     cell->buried = true;
     if (old_mark)
-        tr_msg_let_go(ctx->rt, ctx, old_mark);
+        tr_msg_end(ctx, old_mark);
     for (; signal; signal = next) {
         next = signal->next;
         bury_signal(ctx, signal);
@@ -118,22 +119,24 @@ static void bury(troupe_ctx *ctx, troupe_msg *msg)
 
 void tr_burial_give_back(troupe_ctx *ctx, struct tr_cell *cell)
 {
-    free(cell->args);
-    cell->args = NULL;
-    tr_recovery_free(cell);
+    tr_args_free(ctx, cell);
+    if (cell->recovery)
+        tr_recovery_free(cell);
     tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
 }
 
 static void end(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    tr_watch_ended(ctx, (troupe_reason)cell->reason, cell->incarnation_nr); /* behind all that was buried */
+    if (cell->watchers)
+        tr_watch_ended(ctx, (troupe_reason)cell->reason, cell->incarnation_nr); /* behind all that was buried */
     TR_ASSERT(tr_family_is_empty(cell) && cell->ports == 0 && !cell->signals && !cell->watchers);
     if (cell->bound) {
         tr_bound_free(ctx, cell->bound);
         ck_pr_store_ptr(&cell->bound, NULL);
     }
-    tr_token_stopped(ctx);
+    if (cell->stopped_token)
+        tr_token_stopped(ctx);
     tr_incarnation_free(ctx);
     if (cell->gift_fd >= 0)
         close(cell->gift_fd);

@@ -3,13 +3,18 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "runtime/mailbox.h"
+#include "runtime/memory.h"
 #include "sched/base/assert.h"
 
 _Static_assert(offsetof(struct tr_cell, control) == 64, "senders and owner write different lines");
+_Static_assert(offsetof(struct tr_cell, state_room) == 128, "what a handler touches most are three lines");
+_Static_assert(offsetof(struct tr_cell, args_room) % 8 == 0, "as aligned as what is as large");
 _Static_assert(sizeof(struct tr_cell) == 256, "an idle actor costs four lines");
+
+#define CHUNK_SIZE (TR_CELLS_PER_CHUNK * sizeof(struct tr_cell))
+_Static_assert(CHUNK_SIZE % TR_MEMORY_PAGE == 0, "pages hold cells and nothing else");
 
 int tr_cell_table_init(struct tr_cell_table *table, uint32_t limit)
 {
@@ -29,7 +34,7 @@ int tr_cell_table_init(struct tr_cell_table *table, uint32_t limit)
 void tr_cell_table_fini(struct tr_cell_table *table)
 {
     for (uint32_t i = 0; table->chunks && i * TR_CELLS_PER_CHUNK < table->made; i++)
-        free(table->chunks[i]);
+        tr_memory_pages_free(table->chunks[i], CHUNK_SIZE);
     free(table->chunks);
     free(table->free_slots);
 }
@@ -41,11 +46,9 @@ static bool chunk_add(struct tr_cell_table *table)
     uint32_t count = room < TR_CELLS_PER_CHUNK ? room : TR_CELLS_PER_CHUNK;
     if (count == 0)
         return false;
-    size_t size = TR_CELLS_PER_CHUNK * sizeof(struct tr_cell);
-    struct tr_cell *chunk = aligned_alloc(TR_CACHELINE, size);
+    struct tr_cell *chunk = tr_memory_pages(CHUNK_SIZE);
     if (!chunk)
         return false;
-    memset(chunk, 0, size);
     for (uint32_t i = 0; i < count; i++) {
         chunk[i].index = first + i;
         chunk[i].generation = 1;

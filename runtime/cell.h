@@ -52,6 +52,9 @@ struct tr_token;
 #define TR_UNUSUAL_UNSETTLED 1u /* the last activation was cut short: FIFO and signals may hold something */
 #define TR_UNUSUAL_BOUNDED 2u   /* messages are counted when they are taken: see bound.h */
 
+#define TR_CELL_STATE_ROOM 16u /* aligned to 16 */
+#define TR_CELL_ARGS_ROOM 8u   /* aligned to 8 */
+
 struct tr_cell {
     /* The senders' line. head: see mailbox.h. generation: stored by the owner at the end, loaded by senders. The rest
      * is written before the address is published and constant from then on, so it costs the senders nothing. */
@@ -69,9 +72,10 @@ struct tr_cell {
     const troupe_behavior *behavior;
     struct tr_cell *parent;           /* NULL for the root. Valid as long as this cell is not freed: parents end last */
     const troupe_supervision *policy; /* the behavior's, or a copy behind the arguments */
-    void *args;             /* one block: arguments, and the copy of a supervision of its own; NULL: neither */
-    uint16_t place;         /* among the parent's declared children; TR_PLACE_DYNAMIC */
+    void *args;             /* arguments, and the copy of a supervision of its own: see args.h; NULL: neither */
     struct tr_bound *bound; /* of the mailbox: see bound.h; NULL: it is neither bounded nor counted */
+    int32_t gift_fd;        /* from spawn, not yet taken; -1. The owner's */
+    uint16_t place;         /* among the parent's declared children; TR_PLACE_DYNAMIC */
 
     /* The owner's line; control and control_bits are also written by whoever signals. */
     struct tr_signal *control TR_ALIGNED_LINE;
@@ -94,43 +98,46 @@ struct tr_cell {
         };
     };
 
-    /* Cold: the owner's only. */
-    troupe_msg *fifo_tail;   /* the newest; means nothing while the FIFO is empty */
-    uint8_t reason;          /* troupe_reason, valid when it ends */
-    bool calls_crashed;      /* `crashed` is still owed */
-    bool calls_stopped;      /* `stopped` is still owed */
-    bool crashed;            /* the incarnation ended by a crash */
-    bool forced;             /* it ends without its consent: killed, or its time to come down was up */
-    bool closed;             /* the incarnation's timers, asks and ports are closed; the ports perhaps not yet gone */
-    bool announces_restart;  /* `restarted` is still owed */
-    bool announces_up;       /* the parent waits for TR_NEWS_UP */
-    bool regroup;            /* it is coming down with its group */
-    bool final;              /* its parent ends it */
-    bool unborn;             /* WAITING before its first incarnation: it replaces a member of a group */
-    bool buried;             /* its mailbox is closed; what was in it is in the FIFO */
-    uint32_t incarnation_nr; /* 1 for the first */
-    uint32_t restarts_total;
-    uint32_t children_count;        /* alive */
+    uint32_t children_count; /* alive */
+
+    /* Cold: the owner's only, but for one byte. First the room of small states and arguments: see kept.h, args.h. */
+    unsigned char state_room[TR_CELL_STATE_ROOM] TR_ALIGNED_LINE;
+    unsigned char args_room[TR_CELL_ARGS_ROOM]; /* constant from spawn on */
+    troupe_msg *fifo_tail;                      /* the newest; means nothing while the FIFO is empty */
+    struct tr_signal *signals;                  /* taken from the control lane and not yet dispatched, oldest first */
+    struct tr_recovery *recovery;               /* NULL until the first crash */
+    struct tr_family *family;                   /* NULL until the first child */
+    bool calls_crashed : 1;                     /* `crashed` is still owed */
+    bool calls_stopped : 1;                     /* `stopped` is still owed */
+    bool crashed : 1;                           /* the incarnation ended by a crash */
+    bool forced : 1; /* it ends without its consent: killed, or its time to come down was up */
+    bool closed : 1; /* the incarnation's timers, asks and ports are closed; the ports perhaps not yet gone */
+    bool announces_restart : 1; /* `restarted` is still owed */
+    bool announces_up : 1;      /* the parent waits for TR_NEWS_UP */
+    bool regroup : 1;           /* it is coming down with its group */
+    bool final : 1;             /* its parent ends it */
+    bool unborn : 1;            /* WAITING before its first incarnation: it replaces a member of a group */
+    bool buried : 1;            /* its mailbox is closed; what was in it is in the FIFO */
+    uint8_t reason;             /* troupe_reason, valid when it ends. It keeps the bits before and behind it apart */
+    /* The parent's only. */
+    uint8_t seat : 2;  /* enum tr_seat */
+    bool in_group : 1; /* it restarts with others */
+    bool awaited : 1;  /* its UP is: see family_state.h */
+    bool told_to_end : 1;
+    bool killed_late : 1;
+    bool replaced : 1; /* when it has ended, another one takes its place and its arguments */
+    /* The owner's again. */
     uint32_t ports;                 /* not yet freed, those of a dying incarnation included: their ops name this cell */
-    int32_t gift_fd;                /* from spawn, not yet taken; -1 */
-    struct tr_signal *signals;      /* taken from the control lane and not yet dispatched, oldest first */
-    struct tr_recovery *recovery;   /* NULL until the first crash */
-    struct tr_family *family;       /* NULL until the first child */
     struct tr_monitor *watchers;    /* who monitors or is linked to this actor: see watch.h */
     struct tr_token *stopped_token; /* NULL until asked for: see token.h */
+    uint32_t incarnation_nr;        /* 1 for the first */
+    uint32_t restarts_total;
 
     /* Between child and parent: see family.h. */
     uint32_t news; /* TR_NEWS_ bits */
     uint32_t born; /* the generation it has had since its spawn: closing the mailbox moves `generation` on, not this */
     struct tr_signal news_signal; /* in the parent's control lane */
-    /* The parent's only. */
-    struct tr_list siblings; /* in the family's children */
-    uint8_t seat;            /* enum tr_seat */
-    bool in_group;           /* it restarts with others */
-    bool awaited;            /* its UP is: see family_state.h */
-    bool told_to_end;
-    bool killed_late;
-    bool replaced; /* when it has ended, another one takes its place and its arguments */
+    struct tr_list siblings;      /* the parent's only: in the family's children */
 } TR_ALIGNED_LINE;
 
 /* RUNNING and nothing else; its byte in memory comes first. */

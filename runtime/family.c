@@ -11,9 +11,14 @@
 struct tr_family *tr_family_of(troupe_ctx *ctx)
 {
     struct tr_cell *cell = ctx->cell;
-    if (!cell->family && (cell->family = calloc(1, sizeof *cell->family)))
-        tr_list_init(&cell->family->children);
-    return cell->family;
+    if (TR_LIKELY(cell->family != NULL))
+        return cell->family;
+    struct tr_family *family = tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_FAMILY);
+    if (!family)
+        return NULL;
+    *family = (struct tr_family){.alarm = NULL};
+    tr_list_init(&family->children);
+    return cell->family = family;
 }
 
 bool tr_family_is_empty(const struct tr_cell *cell)
@@ -74,8 +79,7 @@ void tr_family_reset(troupe_ctx *ctx)
         tr_alarm_cancel(ctx, family->alarm);
     family->alarm = NULL;
     free(family->staff);
-    free(family->args);
-    family->args = NULL;
+    tr_args_drop(ctx, &family->args);
     family->staff = NULL;
     family->staff_count = 0;
     family->spec = NULL;
@@ -95,7 +99,7 @@ void tr_family_free(troupe_ctx *ctx, struct tr_cell *cell)
         return;
     tr_family_reset(ctx);
     tr_window_fini(&cell->family->window);
-    free(cell->family);
+    tr_slab_put(&ctx->rt->slab, &ctx->cache, TR_CLASS_FAMILY, cell->family);
     cell->family = NULL;
 }
 

@@ -4,6 +4,7 @@
 #ifndef TR_RUNTIME_FAMILY_STATE_H
 #define TR_RUNTIME_FAMILY_STATE_H
 
+#include "runtime/args.h"
 #include "runtime/context.h"
 #include "runtime/family.h"
 #include "runtime/window.h"
@@ -26,7 +27,7 @@ struct tr_family {
     unsigned number, next_place; /* which of the spec's count is next; its place */
     struct tr_cell **staff;      /* declared children by place; NULL: has ended */
     unsigned staff_count;        /* places known so far: those of the specs up to `spec` */
-    void *args;                  /* being made for the next declared child */
+    struct tr_args args;         /* being made for the next declared child */
     struct tr_window window;
     struct tr_alarm *alarm; /* the first shutdown time-out; NULL: none armed */
     uint64_t alarm_due_ns, told_ns;

@@ -23,13 +23,12 @@ static bool make_args(troupe_ctx *ctx, struct tr_family *family, const troupe_ch
 {
     if (!spec->make_args)
         tr_spawn_check_args(spec->behavior, spec->args);
-    family->args = tr_spawn_args(spec->behavior, spec->make_args ? NULL : spec->args, spec->supervision);
-    if (!family->args && (spec->behavior->args_size || spec->supervision))
+    if (!tr_args_make(ctx, &family->args, spec->behavior, spec->make_args ? NULL : spec->args, spec->supervision))
         cannot_start(ctx, spec->behavior);
     if (!spec->make_args)
         return true;
     tr_actor_enter(ctx, "make_args");
-    spec->make_args(ctx, ctx->cell->state, family->number, family->args);
+    spec->make_args(ctx, ctx->cell->state, family->number, tr_args_of(&family->args, spec->behavior));
     tr_actor_leave(ctx);
     return ctx->cell->life == TR_LIFE_RUNNING;
 }
@@ -54,10 +53,11 @@ static void start_declared(troupe_ctx *ctx, struct tr_family *family)
         .gift_fd = -1,
         .announces_up = true,
     };
+    family->args.block = NULL;
     struct tr_cell *child = tr_spawn(ctx, ctx->cell, &request);
+    family->args = request.args; /* none, or still the family's */
     if (!child)
         cannot_start(ctx, spec->behavior);
-    family->args = NULL;
     family->next_place++;
     family->number++;
     await(family, child);

@@ -13,6 +13,7 @@
 #include "runtime/deadletter.h"
 #include "runtime/delay.h"
 #include "runtime/hook.h"
+#include "runtime/kept.h"
 #include "runtime/memory.h"
 #include "runtime/port.h"
 #include "runtime/room.h"
@@ -72,8 +73,10 @@ bool tr_incarnation_state(troupe_ctx *ctx)
         return true;
     if (cell->state)
         TR_UNPOISON(cell->state, size);
+    else if (TR_KEPT_SMALL && size <= TR_CELL_STATE_ROOM)
+        cell->state = memset(cell->state_room, 0, TR_CELL_STATE_ROOM);
     else
-        cell->state = tr_memory_alloc_zeroed(size);
+        cell->state = tr_kept_alloc(ctx, size);
     return cell->state != NULL;
 }
 
@@ -148,14 +151,15 @@ static void reset(troupe_ctx *ctx, struct tr_incarnation *inc)
 }
 
 /* Zeroes it already here, so that it is done once; nobody may touch it before the next incarnation begins. */
-static void state_reset(struct tr_cell *cell)
+static void state_reset(troupe_ctx *ctx)
 {
+    struct tr_cell *cell = ctx->cell;
     size_t size = cell->behavior->state_size;
     if (!cell->state)
         return;
     TR_UNPOISON(cell->state, size);
     if (size > STATE_KEPT) {
-        free(cell->state);
+        tr_kept_free(ctx, cell->state, size);
         cell->state = NULL;
         return;
     }
@@ -184,7 +188,7 @@ void tr_incarnation_release(troupe_ctx *ctx, int kept_status)
             close(inc->taken_fd);
         reset(ctx, inc);
     }
-    state_reset(ctx->cell);
+    state_reset(ctx);
 }
 
 void tr_incarnation_free(troupe_ctx *ctx)
@@ -194,8 +198,10 @@ void tr_incarnation_free(troupe_ctx *ctx)
         tr_owner_fini(&cell->incarnation->owner);
     free(cell->incarnation);
     cell->incarnation = NULL;
-    if (cell->state)
-        TR_UNPOISON(cell->state, cell->behavior->state_size);
-    free(cell->state);
+    if (!cell->state)
+        return;
+    TR_UNPOISON(cell->state, cell->behavior->state_size);
+    if (cell->state != cell->state_room)
+        tr_kept_free(ctx, cell->state, cell->behavior->state_size);
     cell->state = NULL;
 }

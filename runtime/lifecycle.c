@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/lifecycle.h"
 
-#include "sched/base/assert.h"
-
 #define MOVE(to, what)                                                                                                 \
     {                                                                                                                  \
         TR_ANSWER_MOVE, TR_LIFE_##to, (what)                                                                           \
@@ -17,7 +15,7 @@
 #define BY_FORCE (TR_DO_CANCEL | TR_DO_KILL_CHILDREN)
 
 /* docs/ARCHITECTURE.md shows this table; a test holds the two together. What is not written down is impossible. */
-static const struct tr_move moves[TR_LIFE_COUNT][TR_EVENT_COUNT] =
+const struct tr_move tr_lifecycle_moves[TR_LIFE_COUNT][TR_EVENT_COUNT] =
     {
         [TR_LIFE_STARTING] =
             {
@@ -100,15 +98,6 @@ static const struct tr_move moves[TR_LIFE_COUNT][TR_EVENT_COUNT] =
             },
         [TR_LIFE_STOPPED] = {{TR_ANSWER_IMPOSSIBLE, TR_LIFE_STOPPED, 0}}, /* deaf: its control lane is closed */
 };
-
-struct tr_move tr_lifecycle_move(enum tr_life from, enum tr_event event)
-{
-    TR_ASSERT(from < TR_LIFE_COUNT && event < TR_EVENT_COUNT);
-    struct tr_move move = moves[from][event];
-    if (move.answer != TR_ANSWER_MOVE)
-        move.next = from;
-    return move;
-}
 
 static const char *const life_names[TR_LIFE_COUNT] = {
     [TR_LIFE_STARTING] = "starting", [TR_LIFE_RUNNING] = "running", [TR_LIFE_RESTARTING] = "restarting",

@@ -6,6 +6,8 @@
 #ifndef TR_RUNTIME_LIFECYCLE_H
 #define TR_RUNTIME_LIFECYCLE_H
 
+#include "sched/base/assert.h"
+
 enum tr_life {
     TR_LIFE_STARTING,   /* the next activation builds the incarnation: restarted, started */
     TR_LIFE_RUNNING,    /* handles messages, unless they are held */
@@ -66,8 +68,19 @@ struct tr_move {
     unsigned actions;
 };
 
+/* The table; tr_lifecycle_move reads it. */
+extern const struct tr_move tr_lifecycle_moves[TR_LIFE_COUNT][TR_EVENT_COUNT];
+
 /* Total over both enumerations. */
-struct tr_move tr_lifecycle_move(enum tr_life from, enum tr_event event);
+static inline struct tr_move tr_lifecycle_move(enum tr_life from, enum tr_event event)
+{
+    TR_ASSERT(from < TR_LIFE_COUNT && event < TR_EVENT_COUNT);
+    struct tr_move move = tr_lifecycle_moves[from][event];
+    if (move.answer != TR_ANSWER_MOVE)
+        move.next = from;
+    return move;
+}
+
 const char *tr_life_name(enum tr_life life);
 const char *tr_event_name(enum tr_event event);
 /* Of one bit: "stop children". */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What children tell their parent, and what it makes of it. */
-#include <stdlib.h>
-
 #include "io/loop.h"
 #include "runtime/actor.h"
 #include "runtime/burial.h"
@@ -138,18 +136,17 @@ static struct tr_cell *replace(troupe_ctx *ctx, struct tr_family *family, struct
     struct tr_list *before = old->siblings.prev;
     struct tr_spawn_request request = {
         .behavior = old->behavior,
-        .args = old->args,
         .has_supervision = old->policy != &old->behavior->supervision,
         .place = old->place,
         .gift_fd = -1,
         .announces_up = old->awaited,
         .unborn = in_group,
     };
-    old->args = NULL;
+    tr_args_take(&request.args, old);
     forget(ctx, family, old);
     struct tr_cell *fresh = tr_spawn(ctx, ctx->cell, &request);
     if (!fresh) {
-        free(request.args);
+        tr_args_drop(ctx, &request.args);
         return NULL;
     }
     tr_list_remove(&fresh->siblings);
@@ -199,6 +196,12 @@ static bool ends_with_group(const struct tr_cell *child)
     return temporary && child->final && child->in_group && child->seat == TR_SEAT_TOLD;
 }
 
+/* May a child's end bring something forward that waits for it? */
+static bool is_under_way(const troupe_ctx *ctx, const struct tr_family *family)
+{
+    return family->group != TR_GROUP_NONE || ctx->cell->held & TR_HELD_STAFFING;
+}
+
 static unsigned child_exited(troupe_ctx *ctx, struct tr_family *family, struct tr_cell *child)
 {
     tr_family_gathered(family, child);
@@ -222,11 +225,24 @@ static unsigned child_exited(troupe_ctx *ctx, struct tr_family *family, struct t
     tell_of_exit(ctx, &exit, fresh);
     if (wishes || ctx->cell->life != TR_LIFE_RUNNING)
         return wishes;
-    return tr_family_advance(ctx, family);
+    return is_under_way(ctx, family) ? tr_family_advance(ctx, family) : 0;
+}
+
+/* When many children end, what is read of the next one comes meanwhile: most of them ended on other workers, and long
+ * ago. */
+static inline void prefetch_next(const troupe_ctx *ctx)
+{
+    const struct tr_signal *next = ctx->cell->signals;
+    if (!next)
+        return;
+    const struct tr_cell *child = TR_CONTAINER_OF(next, struct tr_cell, news_signal); /* or whatever: it is not read */
+    __builtin_prefetch(child, 1);
+    __builtin_prefetch(&child->fifo_tail, 1);
 }
 
 unsigned tr_family_news(troupe_ctx *ctx, struct tr_signal *signal)
 {
+    prefetch_next(ctx);
     struct tr_cell *child = TR_CONTAINER_OF(signal, struct tr_cell, news_signal);
     struct tr_family *family = ctx->cell->family;
     ck_pr_fence_release(); /* the node has been read and taken off: the child may push it again */

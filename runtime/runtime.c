@@ -363,7 +363,7 @@ int troupe_runtime_start(troupe_runtime **out, const troupe_behavior *root, cons
         tr_diagnose(status, why, sizeof why);
         tr_log_line(&rt->log, TROUPE_LOG_ERROR, "start", "cannot start worker %u: %s", failed, why);
         if (cell)
-            free(cell->args);
+            tr_args_free(rt->contexts[0], cell);
         runtime_free(rt);
         return status;
     }

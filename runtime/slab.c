@@ -9,6 +9,7 @@
 #include "runtime/ask.h"
 #include "runtime/bound.h"
 #include "runtime/delay.h"
+#include "runtime/family_state.h"
 #include "runtime/foreign.h"
 #include "runtime/hook.h"
 #include "runtime/names.h"
@@ -44,6 +45,8 @@ static const size_t class_size[TR_CLASS_COUNT] = {
     [TR_CLASS_TIE] = ROUND_UP(sizeof(struct tr_tie)),
     [TR_CLASS_DELAY] = sizeof(struct tr_delay),
     [TR_CLASS_FOREIGN_ASK] = ROUND_UP(sizeof(struct tr_foreign_ask)),
+    [TR_CLASS_32] = 32,
+    [TR_CLASS_FAMILY] = ROUND_UP(sizeof(struct tr_family)),
 };
 
 size_t tr_class_size(enum tr_class class)

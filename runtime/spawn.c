@@ -13,11 +13,6 @@
 #include "runtime/policy.h"
 #include "sched/base/assert.h"
 
-static size_t supervision_offset(const troupe_behavior *behavior)
-{
-    return (behavior->args_size + 15) & ~(size_t)15;
-}
-
 /* Mistakes in a behavior, or in how it is spawned, are the programmer's, and end the process at the first spawn. */
 static void refuse(const troupe_behavior *behavior, const char *fault)
 {
@@ -31,36 +26,12 @@ void tr_spawn_check_args(const troupe_behavior *behavior, const void *args)
         refuse(behavior, "args_size is not 0, but it was spawned without args");
 }
 
-void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision)
-{
-    size_t size = behavior->args_size;
-    if (supervision)
-        size = supervision_offset(behavior) + sizeof *supervision;
-    char *block = size ? calloc(1, size) : NULL;
-    if (!block)
-        return NULL;
-    if (args && behavior->args_size)
-        memcpy(block, args, behavior->args_size);
-    if (supervision)
-        memcpy(block + supervision_offset(behavior), supervision, sizeof *supervision);
-    return block;
-}
-
-static const troupe_supervision *policy_of(const struct tr_spawn_request *request)
-{
-    if (!request->has_supervision)
-        return &request->behavior->supervision;
-    return (const void *)((const char *)request->args + supervision_offset(request->behavior));
-}
-
 /* A slot's fields as a new actor needs them. */
-static void fill(struct tr_cell *cell, struct tr_cell *parent, const struct tr_spawn_request *request,
-                 struct tr_bound *bound)
+static void fill(struct tr_cell *cell, struct tr_cell *parent, struct tr_spawn_request *request, struct tr_bound *bound)
 {
     cell->behavior = request->behavior;
     ck_pr_store_ptr(&cell->parent, parent);
-    cell->policy = policy_of(request);
-    cell->args = request->args;
+    tr_args_give(&request->args, cell, request->has_supervision);
     cell->place = request->place;
     ck_pr_store_ptr(&cell->bound, bound);
     cell->mood = 0;
@@ -94,24 +65,30 @@ static void refuse_faulty(const troupe_behavior *behavior, const troupe_supervis
         refuse(behavior, fault);
 }
 
-struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct tr_spawn_request *request)
+/* Out of memory for the rest of it. */
+static struct tr_cell *unmake(troupe_ctx *ctx, struct tr_cell *cell)
 {
-    refuse_faulty(request->behavior, policy_of(request));
+    if (cell->bound)
+        tr_bound_free(ctx, cell->bound);
+    ck_pr_store_ptr(&cell->bound, NULL);
+    tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
+    return NULL;
+}
+
+struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, struct tr_spawn_request *request)
+{
+    const troupe_behavior *behavior = request->behavior;
+    refuse_faulty(behavior, tr_args_policy(&request->args, behavior, request->has_supervision));
     struct tr_cell *cell = tr_cell_get(&ctx->rt->cells, &ctx->slots);
     if (!cell)
         return NULL;
     struct tr_bound *bound = NULL;
-    if (tr_bound_wanted(request->behavior) && !(bound = tr_bound_new(ctx, request->behavior))) {
-        tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
-        return NULL;
-    }
+    if (tr_bound_wanted(behavior) && !(bound = tr_bound_new(ctx, behavior)))
+        return unmake(ctx, cell);
     fill(cell, parent, request, bound);
     if (parent && !tr_family_adopt(ctx, cell)) {
-        if (bound)
-            tr_bound_free(ctx, bound);
-        ck_pr_store_ptr(&cell->bound, NULL);
-        tr_cell_put(&ctx->rt->cells, &ctx->slots, cell);
-        return NULL;
+        tr_args_take(&request->args, cell);
+        return unmake(ctx, cell);
     }
     tr_count(&ctx->stats.spawns, 1);
     tr_mailbox_open(cell);
@@ -122,11 +99,11 @@ struct tr_cell *tr_spawn_root(troupe_ctx *ctx, const troupe_behavior *behavior, 
 {
     struct tr_spawn_request request = {.behavior = behavior, .place = TR_PLACE_DYNAMIC, .gift_fd = -1};
     tr_spawn_check_args(behavior, args);
-    if (behavior->args_size && !(request.args = tr_spawn_args(behavior, args, NULL)))
+    if (!tr_args_make(ctx, &request.args, behavior, args, NULL))
         return NULL;
     struct tr_cell *cell = tr_spawn(ctx, NULL, &request);
     if (!cell)
-        free(request.args);
+        tr_args_drop(ctx, &request.args);
     return cell;
 }
 
@@ -140,16 +117,15 @@ troupe_addr troupe_spawn(troupe_ctx *ctx, const troupe_behavior *behavior, const
     tr_spawn_check_args(behavior, args);
     struct tr_spawn_request request = {
         .behavior = behavior,
-        .args = tr_spawn_args(behavior, args, supervision),
         .has_supervision = supervision != NULL,
         .place = TR_PLACE_DYNAMIC,
         .gift_fd = options && options->has_fd ? options->fd : -1,
     };
-    if (!request.args && (behavior->args_size || supervision))
+    if (!tr_args_make(ctx, &request.args, behavior, args, supervision))
         return (troupe_addr){0};
     struct tr_cell *cell = tr_spawn(ctx, ctx->cell, &request);
     if (!cell) {
-        free(request.args);
+        tr_args_drop(ctx, &request.args);
         return (troupe_addr){0};
     }
     tr_incarnation_fd_gone(ctx, request.gift_fd); /* it may be one that this actor had from its own parent */

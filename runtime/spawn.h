@@ -7,12 +7,12 @@
 
 #include <troupe/actor.h>
 
-struct tr_cell;
+#include "runtime/args.h"
 
 struct tr_spawn_request {
     const troupe_behavior *behavior;
-    void *args;           /* from tr_spawn_args: the actor's if it is made, else still the caller's */
-    bool has_supervision; /* args holds one */
+    struct tr_args args;  /* the actor's if it is made, else still the caller's */
+    bool has_supervision; /* args hold one */
     bool announces_up;    /* its parent waits for it */
     bool unborn;          /* it waits for its parent's word, as its group does */
     uint16_t place;       /* or TR_PLACE_DYNAMIC */
@@ -21,11 +21,8 @@ struct tr_spawn_request {
 
 /* Ends the process with a clear text if the behavior wants args and there are none. */
 void tr_spawn_check_args(const troupe_behavior *behavior, const void *args);
-/* One block: behavior->args_size bytes, copied from args (zeroed if that is NULL), and a copy of supervision behind
- * them if there is one. NULL: out of memory, or there is nothing to keep. From malloc. */
-void *tr_spawn_args(const troupe_behavior *behavior, const void *args, const troupe_supervision *supervision);
 /* NULL: out of memory or of actors. */
-struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, const struct tr_spawn_request *request);
+struct tr_cell *tr_spawn(troupe_ctx *ctx, struct tr_cell *parent, struct tr_spawn_request *request);
 /* The first actor. */
 struct tr_cell *tr_spawn_root(troupe_ctx *ctx, const troupe_behavior *behavior, const void *args);
 

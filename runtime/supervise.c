@@ -107,6 +107,11 @@ static void escalate(troupe_ctx *ctx)
     tr_order(ctx, cell, TR_CONTROL_STOP);
 }
 
+/* What few moves do. */
+#define RARE                                                                                                           \
+    (TR_DO_DROP_OUTPUT | TR_DO_WAKE | TR_DO_FORGET_WINDOW | TR_DO_REST | TR_DO_REINCARNATE | TR_DO_ASK_PARENT |        \
+     TR_DO_ESCALATE)
+
 /* The one place where an actor's state changes; spawn.c gives it the first. */
 static void move(troupe_ctx *ctx, enum tr_event event)
 {
@@ -116,14 +121,16 @@ static void move(troupe_ctx *ctx, enum tr_event event)
     ck_pr_store_8(&cell->life, (uint8_t)m.next);
     if (m.actions == 0)
         return;
-    if (m.actions & TR_DO_CANCEL) {
+    if (m.actions & TR_DO_CANCEL && cell->incarnation) {
         tr_token_stopping(ctx);
         tr_offload_stopping(ctx);
     }
-    if (m.actions & TR_DO_STOP_CHILDREN)
+    if (m.actions & TR_DO_STOP_CHILDREN && cell->family)
         tr_family_stop(ctx);
-    if (m.actions & TR_DO_KILL_CHILDREN)
+    if (m.actions & TR_DO_KILL_CHILDREN && cell->family)
         tr_family_kill(ctx);
+    if (TR_LIKELY(!(m.actions & RARE)))
+        return;
     if (m.actions & TR_DO_DROP_OUTPUT)
         tr_incarnation_drop_output(ctx);
     if (m.actions & TR_DO_WAKE)
@@ -570,15 +577,18 @@ static enum tr_step settle(troupe_ctx *ctx)
         call_stopped(ctx);
     if (!cell->closed) {
         cell->closed = true;
-        tr_port_flush_dirty(ctx);
-        tr_incarnation_close(ctx, cell->crashed || cell->forced);
+        if (cell->incarnation) {
+            tr_port_flush_dirty(ctx);
+            tr_incarnation_close(ctx, cell->crashed || cell->forced);
+        }
     }
     if (cell->ports > 0)
         return TR_STEP_WAIT;
     if (cell->calls_crashed)
         call_crashed(ctx);
     bool restarts = cell->life == TR_LIFE_RESTARTING;
-    tr_incarnation_release(ctx, cell->crashed || restarts ? -ECONNRESET : -ESRCH);
+    if (cell->incarnation || restarts) /* else there is a state only, which nobody will see again */
+        tr_incarnation_release(ctx, cell->crashed || restarts ? -ECONNRESET : -ESRCH);
     if (restarts)
         decide(ctx);
     else

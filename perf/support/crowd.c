@@ -6,7 +6,7 @@ enum { NUMBER };
 
 /* Made by one message of the root, and waited for: the messages on the way need little memory, so that what is measured
  * is the actors'. */
-#define PORTION 1000u
+#define PORTION 250u
 
 struct idler {
     uint64_t handled, sum;
