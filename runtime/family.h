@@ -8,11 +8,16 @@
  *   the parent's control lane; the parent takes the bits by exchange when it dispatches the signal. So one node is
  *   enough for all news, and it is in the lane at most once: it is pushed only when the bits leave 0, and they return
  *   to 0 only after the parent has taken the node off its list.
- *     child   CAS news: 0 -> bits, then push     release: what the parent may read (crash record, reason)
- *             CAS news: x -> x | bits            the node is on its way already
- *     parent  exchange news -> 0                 acquire
+ *     child   load news: 0, store bits, push     acquire: the parent is done with the node; the push releases what it
+ *                                                may read (crash record, reason)
+ *             CAS news: x -> x | bits            release; the node is on its way already
+ *     parent  exchange news -> 0                 release: it is done with the node; acquire
+ *             load news: EXITED among them       acquire; nothing else comes
+ *   The store needs no CAS: while news are 0 the node is not in the lane, so the parent will not touch them, and nobody
+ *   but the child makes them other than 0. A CAS fails only against the parent's exchange; then they are 0.
  *   EXITED is the last: with the CAS or the push that carries it the cell is the parent's. The order of the others is
  *   given: a child that is DOWN or ESCALATED goes on only by its parent's word.
+ *   Checked by: tests/stress/stress_families.c, tests/supervision/, under ThreadSanitizer, too.
  *
  * GROUPS (one-for-all, rest-for-one). A child that asks (DOWN | ASKS) makes a group of itself and its siblings by the
  *   strategy:

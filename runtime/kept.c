@@ -9,14 +9,9 @@
 
 /* Up to here malloc and memset are faster than calloc, which goes past the thread's cache of free blocks (glibc). */
 #define CLEARED_MAX ((size_t)1024)
-
-/* Larger ones are malloc's: classes for them would round up by more than it does. */
-static inline enum tr_class class_of(size_t size)
-{
-    if (!TR_KEPT_SMALL || size > tr_class_size(TR_CLASS_64))
-        return TR_CLASS_HEAP;
-    return size <= tr_class_size(TR_CLASS_32) ? TR_CLASS_32 : TR_CLASS_64;
-}
+/* The sizes of TR_CLASS_32 and TR_CLASS_64. */
+#define SMALLER 32
+#define LARGER 64
 
 static void *from_heap(size_t size)
 {
@@ -26,20 +21,24 @@ static void *from_heap(size_t size)
     return memory ? memset(memory, 0, size) : NULL;
 }
 
+/* The larger ones are malloc's: classes for them would round up by more than it does. */
 void *tr_kept_alloc(troupe_ctx *ctx, size_t size)
 {
-    enum tr_class class = class_of(size);
-    if (class == TR_CLASS_HEAP)
+    void *memory;
+    if (!TR_KEPT_SMALL || size > LARGER)
         return from_heap(size);
-    void *memory = tr_slab_take(&ctx->rt->slab, &ctx->cache, class);
-    return TR_LIKELY(memory != NULL) ? memset(memory, 0, class == TR_CLASS_32 ? 32 : 64) : NULL;
+    if (size <= SMALLER) {
+        memory = tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_32);
+        return TR_LIKELY(memory != NULL) ? memset(memory, 0, SMALLER) : NULL;
+    }
+    memory = tr_slab_take(&ctx->rt->slab, &ctx->cache, TR_CLASS_64);
+    return TR_LIKELY(memory != NULL) ? memset(memory, 0, LARGER) : NULL;
 }
 
 void tr_kept_free(troupe_ctx *ctx, void *memory, size_t size)
 {
-    enum tr_class class = class_of(size);
-    if (class == TR_CLASS_HEAP)
+    if (!TR_KEPT_SMALL || size > LARGER)
         free(memory);
     else if (memory)
-        tr_slab_put(&ctx->rt->slab, &ctx->cache, class, memory);
+        tr_slab_put(&ctx->rt->slab, &ctx->cache, size <= SMALLER ? TR_CLASS_32 : TR_CLASS_64, memory);
 }

@@ -14,11 +14,13 @@ void tr_family_tell_parent(troupe_ctx *ctx, struct tr_cell *child, uint32_t news
 {
     struct tr_cell *parent = child->parent;
     uint32_t old = ck_pr_load_32(&child->news);
-    ck_pr_fence_release();
-    while (!ck_pr_cas_32_value(&child->news, old, old | news, &old))
-        ck_pr_stall();
-    if (old != 0)
-        return;
+    while (old != 0) {
+        ck_pr_fence_release();
+        if (ck_pr_cas_32_value(&child->news, old, old | news, &old))
+            return;
+    }
+    ck_pr_fence_acquire();
+    ck_pr_store_32(&child->news, news);
     child->news_signal.kind = TR_SIGNAL_CHILD;
     if (tr_mailbox_signal(parent, &child->news_signal) != TR_PUSH_WAKE)
         return;
@@ -233,9 +235,9 @@ static unsigned child_exited(troupe_ctx *ctx, struct tr_family *family, struct t
 static inline void prefetch_next(const troupe_ctx *ctx)
 {
     const struct tr_signal *next = ctx->cell->signals;
-    if (!next)
+    if (!next || next->kind != TR_SIGNAL_CHILD)
         return;
-    const struct tr_cell *child = TR_CONTAINER_OF(next, struct tr_cell, news_signal); /* or whatever: it is not read */
+    const struct tr_cell *child = TR_CONTAINER_OF(next, struct tr_cell, news_signal);
     __builtin_prefetch(child, 1);
     __builtin_prefetch(&child->fifo_tail, 1);
 }
@@ -245,8 +247,11 @@ unsigned tr_family_news(troupe_ctx *ctx, struct tr_signal *signal)
     prefetch_next(ctx);
     struct tr_cell *child = TR_CONTAINER_OF(signal, struct tr_cell, news_signal);
     struct tr_family *family = ctx->cell->family;
-    ck_pr_fence_release(); /* the node has been read and taken off: the child may push it again */
-    uint32_t news = ck_pr_fas_32(&child->news, 0);
+    uint32_t news = ck_pr_load_32(&child->news);
+    if (TR_UNLIKELY(!(news & TR_NEWS_EXITED))) {
+        ck_pr_fence_release(); /* the node has been read and taken off: the child may push it again */
+        news = ck_pr_fas_32(&child->news, 0);
+    }
     ck_pr_fence_acquire();
     if (news & TR_NEWS_EXITED)
         return child_exited(ctx, family, child);

@@ -27,6 +27,8 @@
 #include "runtime/watch.h"
 #include "sched/base/assert.h"
 
+#define NOINLINE __attribute__((noinline))
+
 static enum tr_life life_of(const struct tr_cell *cell)
 {
     return (enum tr_life)cell->life;
@@ -107,45 +109,53 @@ static void escalate(troupe_ctx *ctx)
     tr_order(ctx, cell, TR_CONTROL_STOP);
 }
 
-/* What few moves do. */
-#define RARE                                                                                                           \
-    (TR_DO_DROP_OUTPUT | TR_DO_WAKE | TR_DO_FORGET_WINDOW | TR_DO_REST | TR_DO_REINCARNATE | TR_DO_ASK_PARENT |        \
-     TR_DO_ESCALATE)
+static NOINLINE void act(troupe_ctx *ctx, unsigned actions)
+{
+    if (actions & TR_DO_CANCEL) {
+        tr_token_stopping(ctx);
+        tr_offload_stopping(ctx);
+    }
+    if (actions & TR_DO_STOP_CHILDREN)
+        tr_family_stop(ctx);
+    if (actions & TR_DO_KILL_CHILDREN)
+        tr_family_kill(ctx);
+    if (actions & TR_DO_DROP_OUTPUT)
+        tr_incarnation_drop_output(ctx);
+    if (actions & TR_DO_WAKE)
+        wake(ctx);
+    if (actions & TR_DO_FORGET_WINDOW)
+        forget_window(ctx->cell);
+    if (actions & TR_DO_REST)
+        rest(ctx);
+    if (actions & TR_DO_REINCARNATE)
+        reincarnate(ctx);
+    if (actions & TR_DO_ASK_PARENT)
+        ask_parent(ctx);
+    if (actions & TR_DO_ESCALATE)
+        escalate(ctx);
+}
+
+/* Of those that concern what the actor does not have nothing is to be done. */
+static inline unsigned actions_left(const struct tr_cell *cell, unsigned actions)
+{
+    actions &= ~(unsigned)TR_DO_FINISH; /* step by step: see tr_supervise_step */
+    if (!cell->incarnation)
+        actions &= ~(unsigned)(TR_DO_CANCEL | TR_DO_DROP_OUTPUT);
+    if (!cell->family)
+        actions &= ~(unsigned)(TR_DO_STOP_CHILDREN | TR_DO_KILL_CHILDREN);
+    return actions;
+}
 
 /* The one place where an actor's state changes; spawn.c gives it the first. */
-static void move(troupe_ctx *ctx, enum tr_event event)
+static inline void move(troupe_ctx *ctx, enum tr_event event)
 {
     struct tr_cell *cell = ctx->cell;
     struct tr_move m = tr_lifecycle_move(life_of(cell), event);
     TR_ASSERT(m.answer != TR_ANSWER_IMPOSSIBLE);
     ck_pr_store_8(&cell->life, (uint8_t)m.next);
-    if (m.actions == 0)
-        return;
-    if (m.actions & TR_DO_CANCEL && cell->incarnation) {
-        tr_token_stopping(ctx);
-        tr_offload_stopping(ctx);
-    }
-    if (m.actions & TR_DO_STOP_CHILDREN && cell->family)
-        tr_family_stop(ctx);
-    if (m.actions & TR_DO_KILL_CHILDREN && cell->family)
-        tr_family_kill(ctx);
-    if (TR_LIKELY(!(m.actions & RARE)))
-        return;
-    if (m.actions & TR_DO_DROP_OUTPUT)
-        tr_incarnation_drop_output(ctx);
-    if (m.actions & TR_DO_WAKE)
-        wake(ctx);
-    if (m.actions & TR_DO_FORGET_WINDOW)
-        forget_window(cell);
-    if (m.actions & TR_DO_REST)
-        rest(ctx);
-    if (m.actions & TR_DO_REINCARNATE)
-        reincarnate(ctx);
-    if (m.actions & TR_DO_ASK_PARENT)
-        ask_parent(ctx);
-    if (m.actions & TR_DO_ESCALATE)
-        escalate(ctx);
-    /* TR_DO_FINISH is done step by step: see tr_supervise_step */
+    unsigned actions = actions_left(cell, m.actions);
+    if (TR_UNLIKELY(actions != 0))
+        act(ctx, actions);
 }
 
 /* --- ends --- */
@@ -380,9 +390,12 @@ static void grant(troupe_ctx *ctx, unsigned wishes)
 
 static void dispatch(troupe_ctx *ctx, struct tr_signal *signal)
 {
+    unsigned wishes;
     switch (signal->kind) {
     case TR_SIGNAL_CHILD:
-        grant(ctx, tr_family_news(ctx, signal));
+        wishes = tr_family_news(ctx, signal);
+        if (wishes)
+            grant(ctx, wishes);
         return;
     case TR_SIGNAL_ALARM:
         tr_ask_alarm(ctx, TR_CONTAINER_OF(signal, struct tr_alarm, signal));
@@ -566,6 +579,11 @@ static void call_stopped(troupe_ctx *ctx)
     tr_actor_leave(ctx);
 }
 
+static enum tr_step bury(troupe_ctx *ctx)
+{
+    return tr_burial_step(ctx) ? TR_STEP_ENDED : TR_STEP_ON;
+}
+
 /* Children, then `stopped`, then ports and their last operations, then `crashed`, then the rest of what the incarnation
  * owned. Each step is taken off the books before it is made, so that a panic in it goes on behind it. */
 static enum tr_step settle(troupe_ctx *ctx)
@@ -589,11 +607,12 @@ static enum tr_step settle(troupe_ctx *ctx)
     bool restarts = cell->life == TR_LIFE_RESTARTING;
     if (cell->incarnation || restarts) /* else there is a state only, which nobody will see again */
         tr_incarnation_release(ctx, cell->crashed || restarts ? -ECONNRESET : -ESRCH);
-    if (restarts)
+    if (restarts) {
         decide(ctx);
-    else
-        move(ctx, TR_EVENT_QUIET);
-    return TR_STEP_ON;
+        return TR_STEP_ON;
+    }
+    move(ctx, TR_EVENT_QUIET);
+    return bury(ctx);
 }
 
 enum tr_step tr_supervise_step(troupe_ctx *ctx)
@@ -613,7 +632,7 @@ enum tr_step tr_supervise_step(troupe_ctx *ctx)
     case TR_LIFE_ESCALATING:
         return TR_STEP_WAIT;
     case TR_LIFE_STOPPED:
-        return tr_burial_step(ctx) ? TR_STEP_ENDED : TR_STEP_ON;
+        return bury(ctx);
     case TR_LIFE_COUNT:
         break;
     }

@@ -6,6 +6,7 @@
 
 #include "runtime/cell.h"
 #include "runtime/mailbox.h"
+#include "runtime/memory.h"
 
 /* The life of an actor as the table sees it. */
 static void live_and_end(struct tr_cell *cell)
@@ -112,5 +113,20 @@ Test(cell, a_slot_whose_generation_wraps_is_retired)
     cr_assert_eq(tr_cell_find(&table, last), cell);
     tr_cell_put(&table, &cache, cell);
     cr_assert_null(tr_cell_get(&table, &cache), "the only slot rests for good");
+    tr_cell_table_fini(&table);
+}
+
+Test(cell, without_memory_there_is_none_and_later_there_is)
+{
+    struct tr_cell_table table;
+    struct tr_slot_cache cache = {.count = 0};
+    cr_assert_eq(tr_cell_table_init(&table, 1000), 0);
+    tr_memory_fail_after(0);
+    cr_assert_null(tr_cell_get(&table, &cache));
+    cr_assert(tr_memory_failed());
+    struct tr_cell *cell = tr_cell_get(&table, &cache);
+    cr_assert_not_null(cell);
+    cr_assert_eq(tr_cell_find(&table, tr_cell_addr(cell)), cell);
+    tr_memory_fail_after(TR_MEMORY_NEVER);
     tr_cell_table_fini(&table);
 }
