@@ -130,6 +130,6 @@ troupe_addr troupe_spawn(troupe_ctx *ctx, const troupe_behavior *behavior, const
     }
     tr_incarnation_fd_gone(ctx, request.gift_fd); /* it may be one that this actor had from its own parent */
     troupe_addr addr = tr_cell_addr(cell);
-    tr_pool_schedule(ctx->rt->pool, &cell->runnable);
+    tr_worker_schedule_born(ctx->worker, &cell->runnable);
     return addr;
 }

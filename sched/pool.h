@@ -70,6 +70,9 @@ void tr_worker_turn(struct tr_worker *worker);
 
 /* The same for a caller that knows the worker it is. */
 void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r);
+/* The same for one that was never run: where much is waiting already, the last such comes before the earlier ones, and
+ * those that were run are not held up by them. */
+void tr_worker_schedule_born(struct tr_worker *worker, struct tr_runnable *r);
 /* As schedule, but to the tail of the worker's run queue: for a runnable that used up its budget, and for completions
  * (they come in batches and none deserves to run first). Worker thread of this pool only. */
 void tr_worker_requeue(struct tr_worker *worker, struct tr_runnable *r);

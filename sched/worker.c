@@ -158,6 +158,16 @@ void tr_worker_schedule(struct tr_worker *worker, struct tr_runnable *r)
     tr_schedule_here(worker->pool, worker, r);
 }
 
+void tr_worker_schedule_born(struct tr_worker *worker, struct tr_runnable *r)
+{
+    if (TR_LIKELY(tr_runq_len(&worker->runq) < TR_BORN_ROOM)) {
+        tr_worker_schedule(worker, r);
+        return;
+    }
+    tr_inject_push_born(&worker->pool->inject, r);
+    seek_help(worker);
+}
+
 /* --- finding work ------------------------------------------------------------------------------------------------- */
 
 static struct tr_runnable *pop_local(struct tr_worker *worker)
@@ -169,12 +179,14 @@ static struct tr_runnable *pop_local(struct tr_worker *worker)
     return r ? r : tr_runq_take_lifo(&worker->runq);
 }
 
-/* Takes up to max from the common queue: the oldest is returned, the rest goes into the run queue. */
+/* Takes up to max from the common queue: the first is returned, the rest goes into the run queue. */
 static struct tr_runnable *take_injected(struct tr_worker *worker, unsigned max)
 {
     struct tr_pool *pool = worker->pool;
     unsigned taken;
-    struct tr_runnable *first = tr_inject_take(&pool->inject, pool->options.workers, max, &taken);
+    if (!tr_inject_pending(&pool->inject))
+        return NULL;
+    struct tr_runnable *first = tr_inject_take(&pool->inject, pool->options.workers, max, now(worker), &taken);
     if (!first)
         return NULL;
     for (struct tr_runnable *r = tr_inject_next(first), *next; r; r = next) {

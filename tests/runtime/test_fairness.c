@@ -420,3 +420,52 @@ Test(fairness, a_flood_of_signals_does_not_starve_messages_on_two_workers)
 {
     control_flood(2);
 }
+
+/* --- births among those that are always busy ----------------------------------------------------------------------- */
+
+enum { BUSY_ONES = 300, BORN_ONES = 500 };
+
+static int say_birth(troupe_ctx *ctx, void *self, const void *args)
+{
+    (void)self, (void)args;
+    if (bump(SERVED) == BORN_ONES)
+        end_with(ctx);
+    return 0;
+}
+
+static const troupe_behavior born_one = {.name = "born", .started = say_birth};
+
+HANDLER(on_busy)
+{
+    if (!word(GOAL))
+        troupe_tell(ctx, troupe_self(ctx), SERVE, NULL, 0);
+}
+
+STARTED(busy_started)
+{
+    return troupe_tell(ctx, troupe_self(ctx), SERVE, NULL, 0);
+}
+
+static const troupe_behavior busy_one = {
+    .name = "busy", .started = busy_started, .handlers = {[SERVE] = ON(on_busy, 0)}};
+
+/* More of them than a run queue holds; none ever stops by itself. */
+STARTED(bearer_started)
+{
+    for (unsigned i = 0; i < BUSY_ONES; i++)
+        troupe_spawn(ctx, &busy_one, NULL, NULL);
+    for (unsigned i = 0; i < BORN_ONES; i++)
+        troupe_spawn(ctx, &born_one, NULL, NULL);
+    return 0;
+}
+
+static const troupe_behavior bearer = {.name = "bearer", .started = bearer_started};
+
+Test(fairness, who_is_born_among_many_that_are_always_busy_starts)
+{
+    for (unsigned workers = 1; workers <= 2; workers++) {
+        world_begin(workers);
+        cr_assert_eq(run(&bearer, NULL), 0);
+        cr_assert_geq(word(SERVED), BORN_ONES);
+    }
+}
