@@ -65,7 +65,7 @@ static void creator_child_stopped(troupe_ctx *ctx, void *self, troupe_addr child
     creator->failed += reason != TROUPE_REASON_NORMAL;
     if (++creator->ended < creator->job->actors)
         return;
-    creator->job->ended_ns = tr_bench_clock();
+    creator->job->ended_ns = tr_bench_end();
     creator->job->failed = creator->failed;
     troupe_stop_runtime(ctx, 0);
 }
@@ -74,7 +74,7 @@ static int creator_started(troupe_ctx *ctx, void *self, const void *args)
 {
     struct creator *creator = self;
     creator->job = *(struct job *const *)args;
-    creator->job->began_ns = tr_bench_clock();
+    creator->job->began_ns = tr_bench_begin();
     return troupe_tell(ctx, troupe_self(ctx), CREATE, NULL, 0);
 }
 
