@@ -38,7 +38,7 @@ enum tr_class {
     TR_CLASS_TIE,
     TR_CLASS_DELAY, /* a message as well, once it is due */
     TR_CLASS_FOREIGN_ASK,
-    TR_CLASS_32, /* see kept.h */
+    TR_CLASS_32, /* not type-stable: see kept.h */
     TR_CLASS_FAMILY,
     TR_CLASS_COUNT,
     TR_CLASS_HEAP = 255 /* not from the slab: malloc */

@@ -73,7 +73,7 @@ typedef struct troupe_mailbox {
  * Callbacks run like handlers: one at a time, and a panic in any of them is a crash of the actor. */
 struct troupe_behavior {
     const char *name;  /* required; for logs, profiles and crash reports */
-    size_t state_size; /* bytes of state; zeroed before every incarnation */
+    size_t state_size; /* bytes of state; zeroed before every incarnation, aligned to 16 */
     size_t args_size;  /* bytes copied from troupe_spawn's args and kept for all incarnations */
     /* Optional, as all that follow. Builds the state of every incarnation. args is the kept copy (NULL when args_size
      * is 0). A status below 0 is a crash. Until it has returned no message, answer or I/O event is handled. */

@@ -162,6 +162,7 @@ Test(inject, a_clock_that_is_behind_makes_nobody_old)
     cr_assert_eq(item_of(tr_inject_take(&inject, 1, 1, 1000, &taken))->number, 1);
     push_born(2, 1);
     cr_assert_eq(item_of(tr_inject_take(&inject, 1, 1, 999, &taken))->number, 2);
+    cr_assert_null(inject.old.first);
 }
 
 static unsigned pushers_left = PUSHERS;
