@@ -17,8 +17,9 @@ void *tr_memory_resize(void *memory, size_t size);
 
 #define TR_MEMORY_PAGE 4096u
 
-/* Zeroed pages from the system, there at once, a multiple of TR_MEMORY_PAGE bytes, for what is as large as many pages: malloc would begin one page more with its own words.
- * With AddressSanitizer they are from malloc, or it would not see what is reachable from them. */
+/* Zeroed pages from the system, there at once, a multiple of TR_MEMORY_PAGE bytes: for what is as large as many pages,
+ * where malloc would begin one page more with its own words. With AddressSanitizer they are from malloc, or it would not
+ * see what is reachable from them. */
 void *tr_memory_pages(size_t size);
 /* pages: NULL, or of that size. */
 void tr_memory_pages_free(void *pages, size_t size);

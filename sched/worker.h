@@ -22,9 +22,11 @@
 #define TR_INJECT_EVERY 4   /* the common queue, where it is long, as often as this: it must not be much slower */
 #define TR_INJECT_TAKE_MAX 127 /* most that one worker takes from the common queue at once */
 #define TR_LIFO_STALE_NS 10000 /* a victim whose tick stood still for so long is not about to run its LIFO slot */
-#define TR_BORN_ROOM (TR_RUNQ_SIZE / 2) /* a run queue as long as this takes none that was never run */
 #define TR_GUARD_NS 4000000    /* how long a guard sleeps: the bound on how long work waits behind a long activation */
 #define TR_GUARD_ROUNDS 5      /* so many guard turns without any activation in the pool, and it sleeps unguarded */
+
+/* A run queue as long as this takes none that was never run. */
+#define TR_BORN_ROOM (TR_RUNQ_SIZE / 2)
 
 /* What a thief remembers of a victim: its tick, and since when it reads so. */
 struct tr_victim {
