@@ -98,8 +98,6 @@ struct tr_cell {
         };
     };
 
-    uint32_t children_count; /* alive */
-
     /* Cold: the owner's only, but for one byte. First the room of small states and arguments: see kept.h, args.h. */
     unsigned char state_room[TR_CELL_STATE_ROOM] TR_ALIGNED_LINE;
     unsigned char args_room[TR_CELL_ARGS_ROOM]; /* constant from spawn on */
@@ -130,8 +128,8 @@ struct tr_cell {
     uint32_t ports;                 /* not yet freed, those of a dying incarnation included: their ops name this cell */
     struct tr_monitor *watchers;    /* who monitors or is linked to this actor: see watch.h */
     struct tr_token *stopped_token; /* NULL until asked for: see token.h */
-    uint32_t incarnation_nr;        /* 1 for the first */
-    uint32_t restarts_total;
+    uint32_t incarnation_nr;        /* 1 for the first: restarts, and 1 */
+    uint32_t children_count;        /* alive */
 
     /* Between child and parent: see family.h. */
     uint32_t news; /* TR_NEWS_ bits */

@@ -43,7 +43,7 @@ static void fill(struct tr_cell *cell, struct tr_cell *parent, struct tr_spawn_r
     cell->announces_restart = cell->regroup = cell->final = cell->buried = false;
     cell->announces_up = request->announces_up;
     cell->incarnation_nr = 1;
-    cell->restarts_total = cell->children_count = cell->ports = 0;
+    cell->children_count = cell->ports = 0;
     cell->gift_fd = request->gift_fd;
     cell->signals = NULL;
     cell->watchers = NULL;

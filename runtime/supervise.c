@@ -51,7 +51,6 @@ static void reincarnate(troupe_ctx *ctx)
     tr_watch_restarted(ctx, cell->crashed ? TROUPE_REASON_CRASHED : (troupe_reason)cell->reason, cell->incarnation_nr);
     tr_family_reset(ctx);
     cell->incarnation_nr++;
-    cell->restarts_total++;
     cell->announces_restart = true;
     cell->crashed = cell->forced = cell->closed = cell->regroup = false;
     cell->held &= TR_HELD_SUSPENDED;
@@ -295,11 +294,11 @@ static void log_decision(troupe_ctx *ctx, enum tr_event event)
         tr_log_crash(log, crash, "escalate", "it escalates, more than %u restarts in %.3g s", restarts, window_s);
     else if (event == TR_EVENT_RESTART_LATER)
         tr_log_crash(log, crash, "restart", "restart %u of %u in %.3g s, %u in all, after a rest of %.3g ms",
-                     crash->restarts + 1, restarts, window_s, cell->restarts_total + 1,
+                     crash->restarts + 1, restarts, window_s, cell->incarnation_nr,
                      (double)recovery->delay_ns / 1e6);
     else
         tr_log_crash(log, crash, "restart", "restart %u of %u in %.3g s, %u in all%s", crash->restarts + 1, restarts,
-                     window_s, cell->restarts_total + 1,
+                     window_s, cell->incarnation_nr,
                      event == TR_EVENT_RESTART_ASKED ? ", by its parent's word" : "");
 }
 
@@ -517,7 +516,7 @@ static void call_restarted(troupe_ctx *ctx)
     if (!cell->behavior->restarted)
         return;
     tr_actor_enter(ctx, "restarted");
-    cell->behavior->restarted(ctx, cell->state, tr_recovery_crash(cell), cell->restarts_total);
+    cell->behavior->restarted(ctx, cell->state, tr_recovery_crash(cell), cell->incarnation_nr - 1);
     tr_actor_leave(ctx);
 }
 
