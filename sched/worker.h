@@ -25,8 +25,9 @@
 #define TR_GUARD_NS 4000000    /* how long a guard sleeps: the bound on how long work waits behind a long activation */
 #define TR_GUARD_ROUNDS 5      /* so many guard turns without any activation in the pool, and it sleeps unguarded */
 
-/* A run queue as long as this takes none that was never run. */
-#define TR_BORN_ROOM (TR_RUNQ_SIZE / 2)
+/* A run queue as long as this takes none that was never run: it would have to shed others for it. Half of it was dearer:
+ * a creator got ahead of what it made. */
+#define TR_BORN_ROOM (TR_RUNQ_SIZE - 1)
 
 /* What a thief remembers of a victim: its tick, and since when it reads so. */
 struct tr_victim {
