@@ -15,9 +15,15 @@
 
 #ifdef TR_IO_ASAN
 #include <sanitizer/asan_interface.h>
+#include <sanitizer/lsan_interface.h>
 #define TR_POISON(memory, size) ASAN_POISON_MEMORY_REGION(memory, size)
 #define TR_UNPOISON(memory, size) ASAN_UNPOISON_MEMORY_REGION(memory, size)
+/* Memory that malloc did not give, in which pointers to memory of malloc's are. */
+#define TR_REACHABLE_FROM(memory, size) __lsan_register_root_region(memory, size)
+#define TR_UNREACHABLE_FROM(memory, size) __lsan_unregister_root_region(memory, size)
 #else
+#define TR_REACHABLE_FROM(memory, size) ((void)(memory), (void)(size))
+#define TR_UNREACHABLE_FROM(memory, size) ((void)(memory), (void)(size))
 /* The size is looked at by the compiler and not worked out: it may be a call, on the way of every message. */
 #define TR_POISON(memory, size) ((void)(memory), (void)(0 ? (size) : 0u))
 #define TR_UNPOISON(memory, size) ((void)(memory), (void)(0 ? (size) : 0u))

@@ -241,9 +241,17 @@ static inline bool was_usual(const troupe_ctx *ctx, const troupe_msg *msg)
     return TR_LIKELY(!ctx->untidy && msg->flags == 0);
 }
 
+static NOINLINE void put_into_depot(troupe_ctx *ctx, troupe_msg *msg)
+{
+    tr_slab_free(&ctx->rt->slab, &ctx->cache, TR_CLASS_64, msg);
+}
+
 static inline void put_away(troupe_ctx *ctx, troupe_msg *msg)
 {
-    tr_slab_put(&ctx->rt->slab, &ctx->cache, TR_CLASS_64, msg);
+    if (TR_LIKELY(!tr_slab_is_full(&ctx->cache, TR_CLASS_64)))
+        tr_slab_push(&ctx->cache, TR_CLASS_64, msg);
+    else
+        put_into_depot(ctx, msg);
 }
 
 /* What the handler of a usual message left behind, and the message. */
@@ -538,6 +546,7 @@ static NOINLINE void loop(troupe_ctx *ctx)
  * do, for loop; then nothing is lost, whatever was done. */
 static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
 {
+    TR_OPAQUE(cell); /* the compiler would keep addresses of its members across the call */
     troupe_msg *msg = ck_pr_load_ptr(&cell->head);
     ck_pr_fence_acquire(); /* F, as in tr_mailbox_next: the mark is NULL and the FIFO empty where the mood is calm */
     if (TR_UNLIKELY(!tr_cell_calm(cell) || !msg || msg->next))
@@ -547,6 +556,7 @@ static inline bool handle_one(troupe_ctx *ctx, struct tr_cell *cell)
         return false;
     cell->mark = msg;
     call(ctx, cell, handler, msg);
+    TR_OPAQUE(cell);
     if (TR_UNLIKELY(!was_usual(ctx, msg)) || TR_UNLIKELY(!tr_cell_calm(cell))) {
         finish(ctx, msg);
         return false;

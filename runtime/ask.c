@@ -189,10 +189,7 @@ int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t t
     if (TR_UNLIKELY(!done))
         no_callback(ctx);
     tr_send_uncompose(ctx, msg);
-    const bool behalf = asks_for_others(ctx);
-    if (TR_UNLIKELY(!tr_expiry_fit(ctx, &msg, behalf)))
-        return -ENOMEM;
-    return ask_with(ctx, to, msg, behalf, timeout_ns, done, arg, false);
+    return ask_with(ctx, to, msg, asks_for_others(ctx), timeout_ns, done, arg, false);
 }
 
 int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns, troupe_answer_fn *done,
@@ -205,10 +202,7 @@ int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint6
         tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
         return -EDEADLK;
     }
-    const bool behalf = asks_for_others(ctx);
-    if (TR_UNLIKELY(!tr_expiry_fit(ctx, &msg, behalf)))
-        return -ENOMEM;
-    return ask_with(ctx, to, msg, behalf, timeout_ns, done, arg, true);
+    return ask_with(ctx, to, msg, asks_for_others(ctx), timeout_ns, done, arg, true);
 }
 
 int troupe_ask(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size, uint64_t timeout_ns,

@@ -16,15 +16,21 @@ _Static_assert(sizeof(struct tr_cell) == 256, "an idle actor costs four lines");
 #define CHUNK_SIZE (TR_CELLS_PER_CHUNK * sizeof(struct tr_cell))
 _Static_assert(CHUNK_SIZE % TR_MEMORY_PAGE == 0, "pages hold cells and nothing else");
 
+/* Whole chunks, so that the last one has its pages to itself. */
+static size_t table_size(uint32_t limit)
+{
+    return ((size_t)limit + TR_CELLS_PER_CHUNK - 1) / TR_CELLS_PER_CHUNK * CHUNK_SIZE;
+}
+
 int tr_cell_table_init(struct tr_cell_table *table, uint32_t limit)
 {
     *table = (struct tr_cell_table){.limit = limit, .free_capacity = limit};
     ck_spinlock_init(&table->lock);
     if (limit > TR_CELLS_MAX)
         return -EINVAL;
-    table->chunks = calloc((limit + TR_CELLS_PER_CHUNK - 1) / TR_CELLS_PER_CHUNK, sizeof *table->chunks);
+    table->cells = tr_memory_reserve(table_size(limit));
     table->free_slots = malloc((size_t)limit * sizeof *table->free_slots); /* pages are touched as they are needed */
-    if (!table->chunks || !table->free_slots) {
+    if (!table->cells || !table->free_slots) {
         tr_cell_table_fini(table);
         return -ENOMEM;
     }
@@ -33,9 +39,8 @@ int tr_cell_table_init(struct tr_cell_table *table, uint32_t limit)
 
 void tr_cell_table_fini(struct tr_cell_table *table)
 {
-    for (uint32_t i = 0; table->chunks && i * TR_CELLS_PER_CHUNK < table->made; i++)
-        tr_memory_pages_free(table->chunks[i], CHUNK_SIZE);
-    free(table->chunks);
+    if (table->cells)
+        tr_memory_release(table->cells, table_size(table->limit));
     free(table->free_slots);
 }
 
@@ -44,10 +49,8 @@ static bool chunk_add(struct tr_cell_table *table)
 {
     uint32_t first = table->made, room = table->limit - first;
     uint32_t count = room < TR_CELLS_PER_CHUNK ? room : TR_CELLS_PER_CHUNK;
-    if (count == 0)
-        return false;
-    struct tr_cell *chunk = tr_memory_pages(CHUNK_SIZE);
-    if (!chunk)
+    struct tr_cell *chunk = table->cells + first;
+    if (count == 0 || !tr_memory_commit(chunk, CHUNK_SIZE))
         return false;
     for (uint32_t i = 0; i < count; i++) {
         chunk[i].index = first + i;
@@ -55,8 +58,7 @@ static bool chunk_add(struct tr_cell_table *table)
         tr_mailbox_init_closed(&chunk[i]);
     }
     ck_pr_fence_store();
-    ck_pr_store_ptr(&table->chunks[first / TR_CELLS_PER_CHUNK], chunk);
-    table->made += count;
+    ck_pr_store_32(&table->made, first + count);
     for (uint32_t i = count; i-- > 0;)
         table->free_slots[table->free_count++] = first + i;
     return true;
@@ -88,9 +90,7 @@ struct tr_cell *tr_cell_get(struct tr_cell_table *table, struct tr_slot_cache *c
         slots_refill(table, cache);
     if (cache->count == 0)
         return NULL;
-    uint32_t index = cache->slots[--cache->count];
-    struct tr_cell *chunk = ck_pr_load_ptr(&table->chunks[index / TR_CELLS_PER_CHUNK]);
-    return &chunk[index % TR_CELLS_PER_CHUNK];
+    return table->cells + cache->slots[--cache->count];
 }
 
 void tr_cell_put(struct tr_cell_table *table, struct tr_slot_cache *cache, struct tr_cell *cell)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An actor's cell, and the table that turns addresses into cells. The table owns the cells; chunks are never unmapped
+/* An actor's cell, and the table that turns addresses into cells. The table owns the cells; they are never unmapped
  * while the runtime lives, so a stale address is harmless: it finds a cell of another generation.
  * A cell's owner is the worker that runs it, or nobody while its mailbox is IDLE. It is not the incarnation: that is
  * what a crash throws away (see incarnation.h), the cell and its mailbox stay. */
@@ -162,11 +162,11 @@ struct tr_slot_cache {
 };
 
 struct tr_cell_table {
-    struct tr_cell **chunks; /* release-stored once each, never changed after */
-    uint32_t limit;          /* cells at most */
-    uint32_t made;           /* cells that exist; under lock */
-    uint32_t *free_slots;    /* stack; under lock */
-    uint32_t free_count;     /* under lock */
+    struct tr_cell *cells; /* address space for `limit` of them, of which `made` have memory; constant */
+    uint32_t limit;        /* cells at most */
+    uint32_t made;         /* cells that exist: grows, under lock, by release */
+    uint32_t *free_slots;  /* stack; under lock */
+    uint32_t free_count;   /* under lock */
     uint32_t free_capacity;
     ck_spinlock_t lock;
 };
@@ -206,10 +206,9 @@ static inline uint32_t tr_addr_generation(troupe_addr addr)
 static inline struct tr_cell *tr_cell_at(const struct tr_cell_table *table, troupe_addr addr)
 {
     uint32_t index = (uint32_t)addr.bits;
-    if (TR_UNLIKELY(index >= table->limit))
+    if (TR_UNLIKELY(index >= ck_pr_load_32(&table->made)))
         return NULL;
-    struct tr_cell *chunk = ck_pr_load_ptr(&table->chunks[index / TR_CELLS_PER_CHUNK]);
-    return TR_LIKELY(chunk != NULL) ? &chunk[index % TR_CELLS_PER_CHUNK] : NULL;
+    return __builtin_assume_aligned(table->cells + index, sizeof(struct tr_cell));
 }
 
 /* The cell that addr names or named; NULL for nobody, too. Any thread. */

@@ -60,21 +60,6 @@ int tr_expiry_build(troupe_ctx *ctx, unsigned kind, const void *payload, size_t 
     return 0;
 }
 
-static bool has_room(const troupe_msg *msg, size_t tail)
-{
-    return msg->class == TR_CLASS_HEAP || sizeof *msg + msg->size + tail <= tr_class_size((enum tr_class)msg->class);
-}
-
-bool tr_expiry_fit(troupe_ctx *ctx, troupe_msg **msg, bool with_token)
-{
-    troupe_msg *old = *msg;
-    if (has_room(old, tr_expiry_tail(old->size, with_token)))
-        return true;
-    int status = tr_expiry_build(ctx, old->kind, old->payload, old->size, with_token, msg);
-    tr_msg_free(&ctx->rt->slab, &ctx->cache, old);
-    return status == 0;
-}
-
 /* --- at the dequeue ------------------------------------------------------------------------------------------------ */
 
 static inline bool is_over(troupe_ctx *ctx, const troupe_msg *msg)
@@ -181,5 +166,5 @@ int troupe_send_within(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_
         tr_msg_free(&ctx->rt->slab, &ctx->cache, msg);
         return -ECANCELED;
     }
-    return tr_expiry_fit(ctx, &msg, ctx->under.ref != NULL) ? offer(ctx, to, msg, timeout_ns) : -ENOMEM;
+    return offer(ctx, to, msg, timeout_ns);
 }

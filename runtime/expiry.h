@@ -37,7 +37,7 @@ static inline size_t tr_expiry_tail(size_t size, bool with_token)
     return (-size & 7) + sizeof(uint64_t) + (with_token ? sizeof(troupe_token) : 0);
 }
 
-/* msg has room for it: see tr_expiry_build, tr_expiry_fit. deadline_ns: TROUPE_FOREVER for none. Of neither deadline nor
+/* msg has room for it: of tr_expiry_build, or composed. deadline_ns: TROUPE_FOREVER for none. Of neither deadline nor
  * token nothing is written. */
 static inline void tr_expiry_set(troupe_msg *msg, uint64_t deadline_ns, troupe_token token)
 {
@@ -63,8 +63,6 @@ void tr_expiry_copy(troupe_msg *to, const troupe_msg *from);
 /* A message with a copy of payload and room for its expiry, not on the composed list. Returns as tr_send_build. */
 int tr_expiry_build(struct troupe_ctx *ctx, unsigned kind, const void *payload, size_t size, bool with_token,
                     troupe_msg **out);
-/* Makes room in *msg, which is on no list; it may become another block. False: out of memory, and it is freed. */
-bool tr_expiry_fit(struct troupe_ctx *ctx, troupe_msg **msg, bool with_token);
 
 /* --- of the running actor --- */
 

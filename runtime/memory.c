@@ -34,33 +34,30 @@ void *tr_memory_resize(void *memory, size_t size)
     return refused(size) ? NULL : realloc(memory, size);
 }
 
-#ifdef TR_IO_ASAN
-void *tr_memory_pages(size_t size)
-{
-    void *pages = refused(size) ? NULL : aligned_alloc(TR_MEMORY_PAGE, size);
-    return pages ? memset(pages, 0, size) : NULL;
-}
-
-void tr_memory_pages_free(void *pages, size_t size)
-{
-    (void)size;
-    free(pages);
-}
-#else
-void *tr_memory_pages(size_t size)
+void *tr_memory_reserve(size_t size)
 {
     if (refused(size))
         return NULL;
-    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    return pages != MAP_FAILED ? pages : NULL;
+    void *space = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED)
+        return NULL;
+    TR_REACHABLE_FROM(space, size);
+    return space;
 }
 
-void tr_memory_pages_free(void *pages, size_t size)
+bool tr_memory_commit(void *space, size_t size)
 {
-    if (pages)
-        munmap(pages, size);
+    if (refused(size) || mprotect(space, size, PROT_READ | PROT_WRITE) != 0)
+        return false;
+    madvise(space, size, MADV_POPULATE_WRITE); /* one call instead of a fault a page; without it they come later */
+    return true;
 }
-#endif
+
+void tr_memory_release(void *space, size_t size)
+{
+    TR_UNREACHABLE_FROM(space, size);
+    munmap(space, size);
+}
 
 void tr_memory_fail_after(size_t count)
 {

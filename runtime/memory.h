@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The heap as what actors own uses it: malloc that refuses sizes no memory has, and a failure that a test can plant.
- * Owns nothing; any thread may call, and free() frees all of it but pages. The planted failure is the calling thread's own.
+ * Owns nothing; any thread may call, and free() frees all of it but address space. The planted failure is the calling thread's own.
  * It is not an allocator: see slab.h for messages and records, arena.h and blocks.h for what actors own. */
 #ifndef TR_RUNTIME_MEMORY_H
 #define TR_RUNTIME_MEMORY_H
@@ -17,12 +17,13 @@ void *tr_memory_resize(void *memory, size_t size);
 
 #define TR_MEMORY_PAGE 4096u
 
-/* Zeroed pages from the system, there at once, a multiple of TR_MEMORY_PAGE bytes: for what is as large as many pages,
- * where malloc would begin one page more with its own words. With AddressSanitizer they are from malloc, or it would not
- * see what is reachable from them. */
-void *tr_memory_pages(size_t size);
-/* pages: NULL, or of that size. */
-void tr_memory_pages_free(void *pages, size_t size);
+/* Address space, a multiple of TR_MEMORY_PAGE bytes, without memory: for a table that grows and must not move. It counts
+ * against RLIMIT_AS and nothing else. NULL: there is not as much. */
+void *tr_memory_reserve(size_t size);
+/* Gives a part of it, whole pages, memory: zeroed, there at once. Once for each part. False: out of memory. */
+bool tr_memory_commit(void *space, size_t size);
+/* All of what one tr_memory_reserve gave. */
+void tr_memory_release(void *space, size_t size);
 
 #define TR_MEMORY_NEVER SIZE_MAX
 

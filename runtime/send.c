@@ -169,6 +169,11 @@ static NOINLINE int tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const v
     return post_here(ctx, to, msg, OFFER);
 }
 
+static NOINLINE int offer_built(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg)
+{
+    return post_here(ctx, to, msg, OFFER);
+}
+
 /* Not to's cell any more, or with a bound: by one branch. */
 static inline bool is_special(const struct tr_cell *cell, troupe_addr to)
 {
@@ -192,14 +197,11 @@ static inline void copy_small(unsigned char *to, const unsigned char *from, size
 }
 
 /* The same as tell, for a small message to an actor that lives and has no bound, while there is a block at hand: then
- * nothing is called from here that is not called last, so that no register needs to be saved. prev stays as it is: who
- * puts a message on a list sets it, and so does tr_bound_push. */
+ * nothing is called from here that is not called last, and the message is built before anything else, so that no register
+ * needs to be saved. prev stays as it is: who puts a message on a list sets it, and so does tr_bound_push. */
 int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size)
 {
-    struct troupe_runtime *rt = ctx->rt;
-    struct tr_cell *cell = tr_cell_at(&rt->cells, to);
-    if (TR_UNLIKELY(!cell || size > TR_MSG_SMALL_MAX || kind > UINT16_MAX || is_special(cell, to) ||
-                    !tr_slab_has(&ctx->cache, TR_CLASS_64)))
+    if (TR_UNLIKELY(size > TR_MSG_SMALL_MAX || kind > UINT16_MAX || !tr_slab_has(&ctx->cache, TR_CLASS_64)))
         return tell(ctx, to, kind, payload, size);
     troupe_msg *msg = tr_slab_pop(&ctx->cache, TR_CLASS_64);
     msg->size = (uint32_t)size;
@@ -207,16 +209,23 @@ int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payl
     copy_small(msg->payload, payload, size);
     msg->sender = tr_cell_addr(ctx->cell);
     msg->generation = tr_addr_generation(to);
+    struct troupe_runtime *rt = ctx->rt;
+    struct tr_cell *cell = tr_cell_at(&rt->cells, to);
+    if (TR_UNLIKELY(!cell) || TR_UNLIKELY(is_special(cell, to)))
+        return offer_built(ctx, to, msg);
     ctx->grain--;
     enum tr_push pushed = tr_mailbox_push(cell, msg);
-    if (pushed == TR_PUSH_WAKE)
-        return tr_schedule_here(rt->pool, ctx->worker, &cell->runnable);
-    return TR_LIKELY(pushed == TR_PUSH_QUEUED) ? 0 : refuse(rt, ctx, to, msg);
+    if (TR_LIKELY(pushed == TR_PUSH_QUEUED))
+        return 0;
+    if (TR_UNLIKELY(pushed == TR_PUSH_CLOSED))
+        return refuse(rt, ctx, to, msg);
+    return tr_schedule_here(rt->pool, ctx->worker, &cell->runnable);
 }
 
 troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size)
 {
-    troupe_msg *msg = tr_msg_alloc(&ctx->rt->slab, &ctx->cache, size);
+    /* It must never move, as its payload may point into itself: so it has room for whatever it may have to carry. */
+    troupe_msg *msg = tr_msg_alloc_with_tail(&ctx->rt->slab, &ctx->cache, size, TR_MSG_TAIL);
     if (!msg)
         return NULL;
     msg->kind = tr_msg_kind(kind);
@@ -266,7 +275,8 @@ static void answer_with(troupe_ctx *ctx, troupe_msg *msg, troupe_msg *reply)
     reply->ask = msg->ask;
     reply->ask_generation = msg->ask_generation;
     reply->kind = msg->kind;
-    msg->flags &= (uint8_t)~(TR_MSG_ASK | TR_MSG_EXPIRES); /* what follows is beyond the request, and inherits nothing */
+    msg->flags &=
+        (uint8_t) ~(TR_MSG_ASK | TR_MSG_EXPIRES); /* what follows is beyond the request, and inherits nothing */
     tr_send(ctx, msg->sender, reply);
 }
 

@@ -121,16 +121,26 @@ static inline void *tr_slab_take(struct tr_slab *slab, struct tr_slab_cache *cac
     return TR_LIKELY(tr_slab_has(cache, class)) ? tr_slab_pop(cache, class) : tr_slab_alloc(slab, cache, class);
 }
 
-static inline void tr_slab_put(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)
+static inline bool tr_slab_is_full(const struct tr_slab_cache *cache, enum tr_class class)
+{
+    return cache->classes[class].count == tr_cache_max(class);
+}
+
+/* Into a worker's cache that is not full. */
+static inline void tr_slab_push(struct tr_slab_cache *cache, enum tr_class class, void *memory)
 {
     struct tr_cache_class *c = &cache->classes[class];
-    if (TR_UNLIKELY(c->count == tr_cache_max(class))) {
-        tr_slab_free(slab, cache, class, memory);
-        return;
-    }
     c->blocks[c->count++] = memory;
     if (class <= TR_CLASS_MESSAGE_MAX)
         TR_POISON(memory, tr_class_size(class));
+}
+
+static inline void tr_slab_put(struct tr_slab *slab, struct tr_slab_cache *cache, enum tr_class class, void *memory)
+{
+    if (TR_LIKELY(!tr_slab_is_full(cache, class)))
+        tr_slab_push(cache, class, memory);
+    else
+        tr_slab_free(slab, cache, class, memory);
 }
 
 #endif

@@ -294,12 +294,10 @@ static void log_decision(troupe_ctx *ctx, enum tr_event event)
         tr_log_crash(log, crash, "escalate", "it escalates, more than %u restarts in %.3g s", restarts, window_s);
     else if (event == TR_EVENT_RESTART_LATER)
         tr_log_crash(log, crash, "restart", "restart %u of %u in %.3g s, %u in all, after a rest of %.3g ms",
-                     crash->restarts + 1, restarts, window_s, cell->incarnation_nr,
-                     (double)recovery->delay_ns / 1e6);
+                     crash->restarts + 1, restarts, window_s, cell->incarnation_nr, (double)recovery->delay_ns / 1e6);
     else
         tr_log_crash(log, crash, "restart", "restart %u of %u in %.3g s, %u in all%s", crash->restarts + 1, restarts,
-                     window_s, cell->incarnation_nr,
-                     event == TR_EVENT_RESTART_ASKED ? ", by its parent's word" : "");
+                     window_s, cell->incarnation_nr, event == TR_EVENT_RESTART_ASKED ? ", by its parent's word" : "");
 }
 
 /* All of the incarnation is gone: what now? */

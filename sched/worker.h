@@ -17,7 +17,7 @@
 #include "sched/spin.h"
 
 #define TR_TURN_RUNS 4      /* one run in so many looks into the run queue before the LIFO slot: a power of two */
-#define TR_CHAIN_RUNS 16    /* with an empty run queue one in so many looks further: a multiple of it, and one, too */
+#define TR_CHAIN_RUNS 32    /* with an empty run queue one in so many looks further: a multiple of it, and one, too */
 #define TR_OUTSIDE_EVERY 61 /* each so many ticks the common queue and I/O come first; prime, to fall out of step */
 #define TR_INJECT_EVERY 4   /* the common queue, where it is long, as often as this: it must not be much slower */
 #define TR_INJECT_TAKE_MAX 127 /* most that one worker takes from the common queue at once */

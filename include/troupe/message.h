@@ -67,7 +67,7 @@ TROUPE_API uint64_t troupe_time_left(const troupe_msg *msg);
  * Order: first in, first out per sender and receiver, also across a restart of the receiver; none between senders. */
 TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size);
 
-/* Builds a message in place, so that a payload need not be copied: fill troupe_compose's result through
+/* Builds a message in place, so that a payload need not be copied, nor moved, so that it may point into itself: fill troupe_compose's result through
  * troupe_msg_body (size bytes, of no defined content), then give it to troupe_send, troupe_send_ask, troupe_reply_send
  * or troupe_discard, exactly one of them, before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX.
  * What is left over when the handler returns or panics is freed, without a handler's drop. */
@@ -92,16 +92,15 @@ TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
  *   An ask that is made while a handler handles such a message inherits both: it ends no later than that message's
  *   deadline, and without a token of the handler's own (troupe_under) it is begun under that message's. If the deadline
  *   has passed nothing is sent, and `done` is called with -ETIMEDOUT. A longer chain inherits from ask to ask.
- *   Nothing else inherits: not what is asked once the message was answered, not tells, timers, spawned actors nor jobs, since they may well be meant to outlive the request;
- *   and not what the answer's callback asks: see troupe_on_behalf. Stops, kills, news of monitors, replies and the
+ *   Nothing else inherits: not what is asked once the message was answered, not tells, timers, spawned actors nor jobs,
+ *   since they may well be meant to outlive the request; and not what the answer's callback asks: see troupe_on_behalf. Stops, kills, news of monitors, replies and the
  *   ends of asks never expire. */
 
 /* As troupe_tell, with a deadline timeout_ns from now (TROUPE_FOREVER: none), and with the token of troupe_under, if one
  * is set in this handler. Also -ECANCELED: that is cancelled already, nothing was sent. */
 TROUPE_API int troupe_tell_within(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
                                   uint64_t timeout_ns);
-/* The same with a composed message; msg is consumed in every case. Also -ENOMEM: msg had no room for it and there was no
- * memory for a larger block; nothing was sent. */
+/* The same with a composed message; msg is consumed in every case. */
 TROUPE_API int troupe_send_within(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns);
 
 /* Has what the running actor asks from here on, until this handler or callback returns or the next call, inherit from

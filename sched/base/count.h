@@ -9,7 +9,7 @@
 
 #include <ck_pr.h>
 
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__) && !defined(__clang_analyzer__)
 #define TR_COUNT_AT_ONCE 1
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)

@@ -139,17 +139,17 @@ static unsigned long explored(void (*const bodies[])(unsigned), unsigned count, 
     return runs;
 }
 
-Test(park_model, one_waker_that_wakes_twice_is_never_missed, .disabled = UNDER_TSAN)
+Test(park_model, one_waker_that_wakes_twice_is_never_missed, .disabled = SANITIZED)
 {
     cr_assert_gt(explored((void (*const[])(unsigned)){owner, waker}, 2, 2, 2), 100ul);
 }
 
-Test(park_model, two_wakers_at_once_are_never_missed, .disabled = UNDER_TSAN)
+Test(park_model, two_wakers_at_once_are_never_missed, .disabled = SANITIZED)
 {
     cr_assert_gt(explored((void (*const[])(unsigned)){owner, waker, waker}, 3, 2, 1), 1000ul);
 }
 
-Test(park_model, a_completion_beside_a_wake_takes_nothing_from_it, .disabled = UNDER_TSAN)
+Test(park_model, a_completion_beside_a_wake_takes_nothing_from_it, .disabled = SANITIZED)
 {
     cr_assert_gt(explored((void (*const[])(unsigned)){owner, waker, kernel}, 3, 1, 1), 1000ul);
 }
@@ -187,7 +187,7 @@ static void rings_the_wrong_bell(unsigned index)
     tr_park_notify(&park);
 }
 
-Test(park_model, broken_protocols_are_found_out, .disabled = UNDER_TSAN)
+Test(park_model, broken_protocols_are_found_out, .disabled = SANITIZED)
 {
     cr_assert_eq(explored((void (*const[])(unsigned)){looks_and_then_sleeps, waker}, 2, 1, 1), 0ul);
     cr_assert_eq(explored((void (*const[])(unsigned)){owner, publishes_too_late}, 2, 1, 1), 0ul);

@@ -355,6 +355,58 @@ Test(envelope, a_message_of_any_size_carries_both)
     cr_assert_eq(dead_total(), 0);
 }
 
+/* --- composed messages -------------------------------------------------------------------------------------------- */
+
+/* The payload begins with its own address. */
+HANDLER(check_place)
+{
+    const void *body;
+    memcpy(&body, troupe_payload(msg), sizeof body);
+    cr_expect_eq(body, troupe_payload(msg), "a payload of %zu bytes was moved", troupe_size(msg));
+    if (troupe_is_ask(msg))
+        troupe_reply(ctx, msg, NULL, 0);
+    if (bump(HANDLED) == word(SENT))
+        troupe_tell(ctx, world.addr[ROOT], LATER, NULL, 0);
+}
+
+static const troupe_behavior settled = {.name = "settled", .handlers = {[WORK] = ON(check_place, TROUPE_ANY_SIZE)}};
+
+static troupe_msg *pointing_at_itself(troupe_ctx *ctx, size_t size)
+{
+    troupe_msg *msg = troupe_compose(ctx, WORK, size);
+    cr_assert_not_null(msg);
+    void *body = troupe_msg_body(msg);
+    memcpy(body, &body, sizeof body);
+    return msg;
+}
+
+ANSWER(no_matter) {}
+
+STARTED(composing_started)
+{
+    troupe_token token;
+    world.addr[ROOT] = troupe_self(ctx);
+    troupe_addr to = troupe_spawn(ctx, &settled, NULL, NULL);
+    cr_assert_eq(troupe_token_new(ctx, troupe_no_token(), &token), 0);
+    troupe_under(ctx, token);
+    for (size_t size = sizeof(void *); size < 5000; size += size < 600 ? 1 : 37) {
+        cr_assert_eq(troupe_send_ask(ctx, to, pointing_at_itself(ctx, size), HOUR, no_matter, NULL), 0);
+        cr_assert_eq(troupe_send_within(ctx, to, pointing_at_itself(ctx, size), HOUR), 0);
+        set(SENT, word(SENT) + 2);
+    }
+    return 0;
+}
+
+DEFINE_ROOT(composing);
+
+Test(envelope, what_is_composed_never_moves)
+{
+    world_begin(1);
+    cr_assert_eq(run(&composing, NULL), 0);
+    cr_assert_eq(word(HANDLED), word(SENT));
+    cr_assert_gt(word(SENT), 1000);
+}
+
 /* --- asks inherit -------------------------------------------------------------------------------------------------- */
 
 /* A level of a chain: keeps what it is asked and asks the next level, with a time-out of its own. */

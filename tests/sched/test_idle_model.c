@@ -203,13 +203,13 @@ static unsigned long explored(void (*const bodies[])(unsigned), unsigned count, 
     return runs;
 }
 
-Test(idle_model, what_two_threads_push_from_outside_is_run, .disabled = UNDER_TSAN, .timeout = 120)
+Test(idle_model, what_two_threads_push_from_outside_is_run, .disabled = SANITIZED, .timeout = 120)
 {
     workers = 2;
     cr_assert_gt(explored((void (*const[])(unsigned)){worker, worker, pusher, pusher}, 4, 2), 1000ul);
 }
 
-Test(idle_model, what_waits_behind_an_endless_activation_is_found, .disabled = UNDER_TSAN, .timeout = 120)
+Test(idle_model, what_waits_behind_an_endless_activation_is_found, .disabled = SANITIZED, .timeout = 120)
 {
     workers = 2;
     hogs = 1;
@@ -217,7 +217,7 @@ Test(idle_model, what_waits_behind_an_endless_activation_is_found, .disabled = U
         cr_assert_gt(explored((void (*const[])(unsigned)){worker, worker, pusher}, 3, 2), 1000ul);
 }
 
-Test(idle_model, three_workers_of_either_sort_keep_a_guard, .disabled = UNDER_TSAN, .timeout = 120)
+Test(idle_model, three_workers_of_either_sort_keep_a_guard, .disabled = SANITIZED, .timeout = 120)
 {
     workers = 3;
     hogs = 1;
