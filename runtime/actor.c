@@ -313,13 +313,14 @@ static inline troupe_msg *next_message(troupe_ctx *ctx)
     return msg;
 }
 
-/* Sends what waits in ports; false: the event of a closed stream stopped the actor meanwhile, or ended its hold. */
+/* Sends what waits in ports; false: the event of a closed stream stopped the actor meanwhile, ended its hold, or took
+ * something out of its stash. */
 static NOINLINE bool flush(troupe_ctx *ctx)
 {
     const struct tr_cell *cell = ctx->cell;
     uint8_t life = cell->life, held = cell->held;
     tr_port_flush_dirty(ctx);
-    return cell->life == life && cell->held == held;
+    return cell->life == life && cell->held == held && !cell->fifo_head;
 }
 
 /* True: the cell is no longer ours. */
@@ -340,6 +341,7 @@ static NOINLINE bool budget_refill(troupe_ctx *ctx)
 {
     const troupe_options *options = &ctx->rt->options;
     bool first = ctx->used == 0;
+    int64_t twice = 2 * ctx->granted;
     uint64_t now_ns = tr_loop_clock(), took_ns = now_ns - ctx->now_ns;
     ctx->used += ctx->granted - ctx->grain;
     ctx->now_ns = now_ns;
@@ -349,7 +351,8 @@ static NOINLINE bool budget_refill(troupe_ctx *ctx)
     if (ctx->used >= (int64_t)options->batch || now_ns >= ctx->batch_until_ns)
         return false;
     bool fast = !first && took_ns < (ctx->batch_until_ns - now_ns) / TR_CLOCK_SELDOM;
-    int64_t left = options->batch - ctx->used, grain = fast ? TR_CLOCK_SELDOM : TR_CLOCK_EVERY;
+    int64_t left = options->batch - ctx->used;
+    int64_t grain = !fast ? TR_CLOCK_EVERY : twice < TR_CLOCK_SELDOM ? twice : TR_CLOCK_SELDOM;
     ctx->grain = ctx->granted = left < grain ? left : grain;
     return true;
 }
@@ -460,6 +463,10 @@ static inline __attribute__((always_inline)) bool run_messages_of(troupe_ctx *ct
         troupe_msg *msg = next_message(ctx);
         if (!msg)
             return !expired && went_idle(ctx);
+        if (TR_UNLIKELY(tr_mailbox_alarmed(cell))) {
+            tr_mailbox_put_back(cell, msg); /* what was signalled before it was sent comes first */
+            return false;
+        }
         if (TR_UNLIKELY(!budget_take(ctx))) {
             tr_mailbox_put_back(cell, msg);
             hand_back(ctx);

@@ -22,6 +22,7 @@ void tr_mailbox_open(struct tr_cell *cell)
 /* W. The caller has just written control or control_bits by a read-modify-write. */
 static enum tr_push wake(struct tr_cell *cell)
 {
+    ck_pr_fence_atomic_store();
     ck_pr_store_32(&cell->alarm, 1); /* A */
     ck_pr_fence_atomic_load();
     if (ck_pr_load_ptr(&cell->head) != TR_HEAD_IDLE || !ck_pr_cas_ptr(&cell->head, TR_HEAD_IDLE, NULL))

@@ -36,7 +36,7 @@
  * CONTROL LANE. cell->control: a stack of signals, taken whole (exchange NULL), and control_bits: {generation, bits}.
  *   S' signaller  CAS push / CAS bits   release, then reads head and does W if it is IDLE
  *   T  owner      exchange              acquire, meets S'
- *   A  signaller  store alarm = 1       after the write of S', before its load of head
+ *   A  signaller  store alarm = 1       release: after the write of S'; before its load of head
  *   Q  owner      exchange alarm -> 0   full fence, before it looks whether there is something for T
  * No wake-up is lost: S' writes control then reads head; I writes head then reads control (and bits). All four are
  *   read-modify-writes or separated from the following load by a fence, so at least one of them sees the other's write
@@ -93,6 +93,13 @@ static inline bool tr_mailbox_has_bits(const struct tr_cell *cell)
 static inline bool tr_mailbox_has_control(const struct tr_cell *cell)
 {
     return ck_pr_load_ptr(&cell->control) != NULL || tr_mailbox_has_bits(cell);
+}
+
+/* Was something signalled? For who has seen a message: what its sender signalled before. */
+static inline bool tr_mailbox_alarmed(const struct tr_cell *cell)
+{
+    ck_pr_fence_load();
+    return ck_pr_load_32(&cell->alarm) != 0;
 }
 
 /* Q: before a look into the control lane. */

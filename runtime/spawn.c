@@ -34,7 +34,7 @@ static void fill(struct tr_cell *cell, struct tr_cell *parent, struct tr_spawn_r
     tr_args_give(&request->args, cell, request->has_supervision);
     cell->place = request->place;
     ck_pr_store_ptr(&cell->bound, bound);
-    cell->mood = 0;
+    ck_pr_store_64(&cell->mood, 0); /* a late signaller of the slot's last actor may set the alarm */
     cell->unusual = bound ? TR_UNUSUAL_BOUNDED : 0;
     ck_pr_store_8(&cell->life, request->unborn ? TR_LIFE_WAITING : TR_LIFE_STARTING);
     cell->unborn = request->unborn;

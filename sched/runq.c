@@ -26,7 +26,8 @@
  * Nobody waits for anybody: a thief that is held up between B and E makes the owner pay an exchange each time.
  * Without a heavy fence (no membarrier in this kernel or sandbox) robbed is TR_ROBBED_ALWAYS for good: both sides
  *   exchange. If it is refused only later, robbed is TR_ROBBED_UNFENCED until the owner's next X, which makes it ALWAYS:
- *   so no thief exchanges before the owner knows.
+ *   so no thief exchanges before the owner knows, and an owner that is stuck in an activation just then is not robbed of
+ *   what its slot holds until that is over.
  *
  * Protocol of the ring: single producer, many consumers. head and tail count for ever, modulo 2^32; the ring holds
  * tail - head runnables, the oldest in cells[head % size].

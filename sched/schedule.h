@@ -28,7 +28,7 @@ static inline int tr_schedule_here(const struct tr_pool *pool, struct tr_worker 
 static inline struct tr_runnable *tr_schedule_next(struct tr_worker *worker)
 {
     if (TR_UNLIKELY(worker->tick % TR_TURN_RUNS == 0) &&
-        (worker->tick % TR_CHAIN_RUNS == 0 || tr_runq_has_ring(&worker->runq)))
+        (worker->tick % TR_CHAIN_RUNS == 0 || tr_runq_has_ring(&worker->runq) || tr_worker_outside_due(worker)))
         return NULL;
     struct tr_runnable *r = tr_runq_take_lifo(&worker->runq);
     if (TR_LIKELY(r != NULL))

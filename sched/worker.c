@@ -237,7 +237,8 @@ static struct tr_runnable *look_outside_first(struct tr_worker *worker)
 static struct tr_runnable *next(struct tr_worker *worker)
 {
     struct tr_runnable *r;
-    if (worker->tick - worker->outside_tick >= worker->outside_after && (r = look_outside_first(worker)) != NULL)
+    worker->outside_was_first = !worker->outside_was_first && tr_worker_outside_due(worker);
+    if (worker->outside_was_first && (r = look_outside_first(worker)) != NULL)
         return r;
     if ((r = pop_local(worker)) != NULL)
         return r;

@@ -48,6 +48,7 @@ struct tr_worker {
     uint64_t polled_tick;   /* when I/O came first the last time */
     uint64_t sampled_tick;  /* when the pace was sampled the last time */
     unsigned outside_after; /* ticks from outside_tick until the common queue comes first again */
+    bool outside_was_first; /* at the last look: then not at the next one, or the run queue had no turn */
     bool searching;         /* counted in the idle protocol's searchers */
     bool delivering;        /* inside hooks->poll or wait: whom to wake is decided after the batch */
     bool dry;               /* nothing found since dry_since_ns */
@@ -67,6 +68,12 @@ struct tr_worker {
     /* Others write: tokens paid, ever. See the protocol in sched/idle.c. */
     uint64_t tokens TR_ALIGNED_LINE;
 };
+
+/* Is it the common queue's turn? Owner. */
+static inline bool tr_worker_outside_due(const struct tr_worker *worker)
+{
+    return worker->tick - worker->outside_tick >= worker->outside_after;
+}
 
 void tr_worker_init(struct tr_worker *worker, struct tr_pool *pool, unsigned index);
 /* Asserts what holds between two activations. Owner. */

@@ -11,6 +11,13 @@
 extern "C" {
 #endif
 
+/* For a type by which bytes may be read that were written by another. */
+#if defined(__GNUC__)
+#define TROUPE_ALIASES __attribute__((__may_alias__))
+#else
+#define TROUPE_ALIASES
+#endif
+
 typedef struct troupe_ctx troupe_ctx;
 typedef struct troupe_msg troupe_msg;
 
@@ -21,7 +28,7 @@ typedef struct troupe_msg troupe_msg;
 
 /* How a message begins, for the readers below, which every handler calls. Not to be used otherwise: programs that do
  * break with the next release. The payload comes right behind it. */
-struct troupe_msg_head {
+struct TROUPE_ALIASES troupe_msg_head {
     void *internal_links[2];
     troupe_addr sender;
     void *internal_ask;
