@@ -2,6 +2,8 @@
 /* The stash: messages set aside, and what becomes of them. */
 #include "world.h"
 
+#include <sys/socket.h>
+
 enum { WORK, OPEN, CRASH, STOP, QUERY, KEEP };
 enum { DROPPED, STATUS, STASHED };
 
@@ -307,4 +309,78 @@ static const troupe_behavior held_door = {
 Test(stash, is_ahead_of_what_comes_while_the_actor_is_held)
 {
     expect(&held_door, "12o", "answer0 1 2 9");
+}
+
+/* --- a stream's end ------------------------------------------------------------------------------------------------ */
+
+enum { NOTE = 10, SHUT, SHUT_DOWN, LATE };
+
+struct lock {
+    troupe_stream stream;
+    bool open;
+};
+
+HANDLER(note_or_stash)
+{
+    unsigned number = *(const unsigned *)troupe_payload(msg);
+    if (!((struct lock *)self)->open) {
+        cr_assert_eq(troupe_stash(ctx, msg), 0);
+        return;
+    }
+    say("%u", number);
+    if (number == 3)
+        troupe_stop_runtime(ctx, 0);
+}
+
+HANDLER(shut)
+{
+    cr_assert_eq(troupe_stream_close(ctx, ((struct lock *)self)->stream, false), 0);
+}
+
+HANDLER(unlock)
+{
+    ((struct lock *)self)->open = true;
+    cr_assert_geq(troupe_unstash_all(ctx), 2);
+}
+
+STARTED(adopt_one)
+{
+    int fds[2];
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    cr_assert_eq(troupe_own(ctx, &troupe_resource_fd, (uintptr_t)fds[1], NULL), 0);
+    return troupe_stream_adopt(ctx, fds[0],
+                               &(troupe_stream_options){.data = SHUT_DOWN, .closed = SHUT_DOWN, .wants_closed = true},
+                               &((struct lock *)self)->stream);
+}
+
+static const troupe_behavior locked = {
+    .name = "locked",
+    .state_size = sizeof(struct lock),
+    .started = adopt_one,
+    .handlers = {
+        [NOTE] = ON(note_or_stash, sizeof(unsigned)), [SHUT] = ON(shut, 0), [SHUT_DOWN] = ON(unlock, TROUPE_ANY_SIZE)}};
+
+HANDLER(send_the_last)
+{
+    troupe_tell(ctx, world.addr[0], NOTE, &(unsigned){3}, sizeof(unsigned));
+}
+
+STARTED(send_two)
+{
+    world.addr[0] = troupe_spawn(ctx, &locked, NULL, NULL);
+    for (unsigned i = 1; i <= 2; i++)
+        troupe_tell(ctx, world.addr[0], NOTE, &i, sizeof i);
+    troupe_tell(ctx, world.addr[0], SHUT, NULL, 0);
+    return troupe_send_after(ctx, TROUPE_MS(20), troupe_self(ctx), LATE, NULL, 0, NULL);
+}
+
+static const troupe_behavior late_sender = {
+    .name = "late sender", .started = send_two, .handlers = {[LATE] = ON(send_the_last, 0)}};
+
+/* The event comes when the activation is at its end, and the actor as good as idle. */
+Test(stash, that_a_closed_event_empties_is_ahead_of_what_comes_later)
+{
+    world_begin(1);
+    cr_assert_eq(run(&late_sender, NULL), 0);
+    cr_assert_str_eq(world.trace, "1 2 3", "%s", world.trace);
 }

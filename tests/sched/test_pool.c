@@ -253,6 +253,41 @@ Test(pool, lifo_slot_does_not_starve_the_run_queue, .timeout = 120)
     finish();
 }
 
+static unsigned all_given;
+
+static void begin_the_talk_when_all_wait(struct job *job, struct tr_worker *worker)
+{
+    while (!ck_pr_load_uint(&all_given))
+        ck_pr_stall();
+    begin_the_talk(job, worker);
+}
+
+static void come_by(struct job *job, struct tr_worker *worker)
+{
+    (void)job, (void)worker;
+    ck_pr_inc_uint(&runs);
+}
+
+/* The LIFO slot is never empty, and the common queue so long that it is always due. Some 1,000 ticks are the run queue's
+ * part; 8,000 pass until the common queue is done. */
+Test(pool, a_long_common_queue_does_not_starve_the_run_queue, .timeout = 120)
+{
+    enum { GUESTS = 3000 };
+    jobs[0].body = begin_the_talk_when_all_wait;
+    jobs[1] = (struct job){.body = talk_to_itself, .again = 1};
+    jobs[2].body = end_the_talk;
+    start(1, 0);
+    give(pool, &jobs[0]);
+    for (unsigned i = 3; i < 3 + GUESTS; i++) {
+        jobs[i].body = come_by;
+        give(pool, &jobs[i]);
+    }
+    ck_pr_store_uint(&all_given, 1);
+    await(&runs, GUESTS + 2);
+    cr_assert_leq(other_ran_after, 2500);
+    finish();
+}
+
 Test(pool, endless_local_work_does_not_starve_the_common_queue, .timeout = 120)
 {
     pthread_t foreigner;
