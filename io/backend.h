@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The seam between a loop and what does its I/O: io_uring today, epoll and a simulator later. A back end turns ops into
+/* The seam between a loop and what does its I/O: io_uring; epoll or a simulator could be others. A back end turns ops into
  * completions and sleeps for the loop; it owns its kernel objects, in loop->backend_state.
  * Only io/ may call. It is not the op's life cycle (io/op.c), nor wake-up bookkeeping or timers (io/loop.c). */
 #ifndef TR_IO_BACKEND_H

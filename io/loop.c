@@ -289,9 +289,11 @@ static uint64_t random_bits(void *io)
 
 /* A futex's time-out comes as late as the thread's timer slack, 50 us by default, and then our timers would, too. The
  * ring's does not know slack. What else this thread sleeps for is not late, either. */
-static void sleep_punctually(void)
+static unsigned long sleep_punctually(void)
 {
+    int before = prctl(PR_GET_TIMERSLACK);
     prctl(PR_SET_TIMERSLACK, 1ul); /* ns; it cannot fail, but where it did, timers were late a little */
+    return before > 0 ? (unsigned long)before : 0;
 }
 
 static int attach(void *arg, struct tr_worker *worker, void **io_out)
@@ -320,8 +322,7 @@ static int attach(void *arg, struct tr_worker *worker, void **io_out)
         free(loop);
         return error;
     }
-    if (worker) /* the self-test runs in a thread that is not ours */
-        sleep_punctually();
+    loop->slack_before = sleep_punctually();
     loop->attached = true;
     ck_stack_push_upmc(&io->loops, &loop->all_link);
     *io_out = loop;
@@ -353,6 +354,7 @@ static void detach(void *io)
         fprintf(stderr, "troupe: %llu I/O operations did not end when a worker left; their memory is not freed\n",
                 (unsigned long long)loop->stats.ops_in_flight);
     loop->backend->close(loop);
+    prctl(PR_SET_TIMERSLACK, loop->slack_before); /* 0: the default. The self-test runs in a thread that is not ours */
     loop->attached = false;
 }
 

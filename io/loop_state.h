@@ -54,8 +54,9 @@ struct tr_loop {
     const struct tr_backend *backend;
     void *backend_state;
     pthread_t owner;
-    bool attached; /* false again once detached */
-    bool closing;  /* no new work reaches the kernel */
+    bool attached;              /* false again once detached */
+    unsigned long slack_before; /* of its thread, ns: set back when it detaches */
+    bool closing;               /* no new work reaches the kernel */
     uint64_t now;
     struct tr_rng random;
     struct tr_op_slab slab;

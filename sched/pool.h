@@ -27,8 +27,8 @@ struct tr_worker_stats {
     uint64_t steals;    /* runnables taken from another worker */
     uint64_t parks;     /* times it went to sleep in wait */
     uint64_t wakes;     /* wakes it sent to others */
-    uint64_t injected;  /* runnables it took from the injection queue */
-    uint64_t overflows; /* times its run queue was full and half of it moved to injection */
+    uint64_t injected;  /* runnables it took from the common queue */
+    uint64_t overflows; /* times its run queue was full and half of it moved to the common queue */
 };
 
 struct tr_pool_options {
@@ -39,7 +39,8 @@ struct tr_pool_options {
     uint64_t spin_ns; /* how long an idle worker searches at most before it sleeps; 0: it looks once. It adapts:
                        * an eighth of this where work comes seldom */
     const char *name; /* thread name prefix: "troupe" gives troupe/w0 */
-    /* Runs one activation of r on this worker. It must come back; it may schedule anything, r included. */
+    /* Runs r on this worker, and may go on with what tr_schedule_next gives (sched/schedule.h). It must come back; it may
+     * schedule anything, r included. */
     void (*run)(void *arg, struct tr_worker *worker, struct tr_runnable *r);
     /* Calls tr_worker_turn and returns; it may come back from inside of `run` by a jump to its own frame. NULL: not
      * needed. */
@@ -61,11 +62,12 @@ void tr_pool_join(struct tr_pool *pool);
 void tr_pool_destroy(struct tr_pool *pool);
 
 /* Makes r runnable. From a worker of this pool: into its LIFO slot (what was there moves to its run queue), stealable;
- * from any other thread: into the injection queue, and a sleeper is woken. r must not be scheduled already.
+ * from any other thread: into the common queue, and a sleeper is woken. r must not be scheduled already.
  * Order: release; the run of r sees all that the caller wrote before. Any thread; a foreign one keeps the pool from
  * being destroyed until the call returns, which may be after r has run. */
 void tr_pool_schedule(struct tr_pool *pool, struct tr_runnable *r);
-/* One turn of a worker's loop: up to TR_TURN_RUNS activations, or a sleep. For options.turn. */
+/* One turn of a worker's loop: a chain of activations, at most TR_CHAIN_RUNS (sched/worker.h), or a sleep. For
+ * options.turn. */
 void tr_worker_turn(struct tr_worker *worker);
 
 /* The same for a caller that knows the worker it is. */

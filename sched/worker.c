@@ -38,6 +38,7 @@
 
 _Static_assert(offsetof(struct tr_worker, user) == 0, "tr_worker_user finds it there");
 _Static_assert((TR_TURN_RUNS & (TR_TURN_RUNS - 1)) == 0, "ticks are counted by a mask");
+_Static_assert((TR_CHAIN_RUNS & (TR_CHAIN_RUNS - 1)) == 0 && TR_CHAIN_RUNS % TR_TURN_RUNS == 0, "so are chains");
 
 static _Thread_local struct tr_worker *self __attribute__((tls_model("initial-exec")));
 

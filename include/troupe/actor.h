@@ -24,12 +24,12 @@ typedef struct troupe_handler {
     const char *name;      /* for logs and profiles */
     troupe_handler_fn *fn; /* NULL: the kind is not handled */
     size_t size;           /* payload bytes, exactly; TROUPE_ANY_SIZE: any */
-    /* Optional: frees what the payload owns when the receiver stops before it was given the message, or when the message
-     * is over before (dead letters stopped, expired and cancelled). On the worker that runs the receiver, after the hook
-     * dead_letter (runtime.h). Not called once fn was given it (what a handler did before it panicked is unknown), nor when
-     * the send answered -ESRCH, nor for any other dead letter: that hook sees them all. Of a kind with retries a payload
-     * stays the message's until fn has returned: one that crashed fn and was to be given to it again is dropped like the
-     * others, and so is one in quarantine. */
+    /* Optional: frees what the payload owns when the receiver stops before it was given the message, or when the
+     * message is over before (dead letters stopped, expired and cancelled). On the worker that runs the receiver, after
+     * the hook dead_letter (runtime.h). Not called once fn was given it (what a handler did before it panicked is
+     * unknown), nor when the send answered -ESRCH, nor for any other dead letter: that hook sees them all. Of a kind
+     * with retries a payload stays the message's until fn has returned: one that crashed fn and was to be given to it
+     * again is dropped like the others, and so is one in quarantine. */
     void (*drop)(const void *payload, size_t size);
     /* How often a message whose handler crashed is given to it again, at the head of the mailbox, after the restart.
      * Then it goes to quarantine (quarantine.h). 0: it becomes a dead letter (crashed) at once. Only for kinds that may
@@ -48,23 +48,25 @@ typedef enum troupe_overflow {
 
 #define TROUPE_MAILBOX_COUNTED UINT32_MAX
 
-/* How many messages may wait for an actor. Counted are those that were sent and that its handlers have not been given yet:
- * asks and timers' messages too, but no replies, no news of monitors and of tokens, no I/O events. Those, stops, kills
- * and all else that supervision needs pass a full mailbox, so that no limit can hold an ask's answer up. Nothing ever
- * blocks: actors that send to each other cannot lock each other up. A restart keeps what waits.
- * A bounded actor costs 64 bytes more; a limit costs nobody else. */
+/* How many messages may wait for an actor. Counted are those that were sent and that its handlers have not been given
+ * yet: asks and timers' messages too, but no replies, no news of monitors and of tokens, no I/O events. Those, stops,
+ * kills and all else that supervision needs pass a full mailbox, so that no limit can hold an ask's answer up. Nothing
+ * ever blocks: actors that send to each other cannot lock each other up. A restart keeps what waits. A bounded actor
+ * costs 64 bytes more; a limit costs nobody else. */
 typedef struct troupe_mailbox {
-    /* 0: no limit, and, without max_age_ns, nothing is counted. TROUPE_MAILBOX_COUNTED: no limit, but troupe_depth knows. */
+    /* 0: no limit, and, without max_age_ns, nothing is counted. TROUPE_MAILBOX_COUNTED: no limit, but troupe_depth
+     * knows. */
     uint32_t limit;
     /* REFUSE and DROP_NEWEST: never more than limit wait, but for what a crashed handler is to be given again
-     * (troupe_handler, retries). DROP_OLDEST: the actor drops, when it takes one out, the oldest as long as more than limit wait;
-     * until it comes to that up to 2 * limit wait, beyond that the newest is dropped. The handlers' `drop` is not called
-     * for what is dropped: the hook dead_letter (runtime.h) sees it.
-     * Timers' messages that are refused become dead letters (mailbox_full). */
+     * (troupe_handler, retries). DROP_OLDEST: the actor drops, when it takes one out, the oldest as long as more than
+     * limit wait; until it comes to that up to 2 * limit wait, beyond that the newest is dropped. The handlers' `drop`
+     * is not called for what is dropped: the hook dead_letter (runtime.h) sees it. Timers' messages that are refused
+     * become dead letters (mailbox_full). */
     troupe_overflow overflow;
-    /* 0: any. Else a message is also refused, or dropped as the newest (both DROP policies), while one that was sent longer
-     * ago is known to wait: how old the oldest is the senders find out by looking at one message at a time, so it may be
-     * noticed late, by as much again as that message waits, but never early. In steps of 16 µs; beyond 9 hours as 9 hours. */
+    /* 0: any. Else a message is also refused, or dropped as the newest (both DROP policies), while one that was sent
+     * longer ago is known to wait: how old the oldest is the senders find out by looking at one message at a time, so
+     * it may be noticed late, by as much again as that message waits, but never early. In steps of 16 µs; beyond 9
+     * hours as 9 hours. */
     uint64_t max_age_ns;
 } troupe_mailbox;
 
@@ -99,8 +101,9 @@ struct troupe_behavior {
     /* After a verdict REPLACE_CHILD: fresh is in the place of old, which has ended. */
     void (*child_replaced)(troupe_ctx *ctx, void *self, troupe_addr old, troupe_addr fresh);
     /* A mailbox that refused this incarnation (-EAGAIN: see troupe_mailbox) has room again: at most half of its limit
-     * waits and none for too long, or its actor has ended. Once for all that it was refused by that actor since the last call; it may be
-     * refused again. Not called if it was refused in `stopped` or `crashed`, or by way of a group, a router or a name. */
+     * waits and none for too long, or its actor has ended. Once for all that it was refused by that actor since the
+     * last call; it may be refused again. Not called if it was refused in `stopped` or `crashed`, or by way of a group,
+     * a router or a name. */
     void (*room)(troupe_ctx *ctx, void *self, troupe_addr where);
     troupe_mailbox mailbox;         /* how many messages may wait for an actor of this behavior */
     troupe_supervision supervision; /* how actors of this behavior are supervised, unless their spawn says otherwise */
@@ -136,10 +139,11 @@ TROUPE_API troupe_addr troupe_child_at(const troupe_ctx *ctx, unsigned place);
 TROUPE_API troupe_addr troupe_self(const troupe_ctx *ctx);
 TROUPE_API troupe_addr troupe_parent(const troupe_ctx *ctx);   /* nobody for the root */
 TROUPE_API unsigned troupe_incarnation(const troupe_ctx *ctx); /* 1 for the first */
-/* How many counted messages wait for an actor whose behavior has a mailbox.limit or max_age_ns, at this moment: one look, however many
- * they are. -ESRCH: it has ended; -EOPNOTSUPP: they are not counted. */
+/* How many counted messages wait for an actor whose behavior has a mailbox.limit or max_age_ns, at this moment: one
+ * look, however many they are. -ESRCH: it has ended; -EOPNOTSUPP: they are not counted. */
 TROUPE_API int64_t troupe_depth(const troupe_ctx *ctx, troupe_addr actor);
-/* Monotonic nanoseconds, as the worker last read the clock: free, and at most 16 short activations old. */
+/* Monotonic nanoseconds, as the worker last read the clock: free, and seldom more than some 60 short activations
+ * old. */
 TROUPE_API uint64_t troupe_now(const troupe_ctx *ctx);
 
 /* Tells an actor to stop, in order: its children, then its `stopped`, then what it owned. It overtakes all messages;

@@ -56,9 +56,9 @@ static inline troupe_addr troupe_sender(const troupe_msg *msg)
 }
 /* True while somebody waits for a reply to it: no longer once it was answered. */
 TROUPE_API bool troupe_is_ask(const troupe_msg *msg);
-/* Until when it is worth handling, in nanoseconds on the monotonic clock (actor.h, troupe_now); TROUPE_FOREVER: it has no
- * deadline. An ask has that of its time-out until it is answered; other messages have what troupe_tell_within gave them.
- * See "Deadlines". */
+/* Until when it is worth handling, in nanoseconds on the monotonic clock (actor.h, troupe_now); TROUPE_FOREVER: it has
+ * no deadline. An ask has that of its time-out until it is answered; other messages have what troupe_tell_within gave
+ * them. See "Deadlines". */
 TROUPE_API uint64_t troupe_deadline(const troupe_msg *msg);
 /* How much of that is left, ns, by a fresh look at the clock; 0: it has passed. TROUPE_FOREVER: no deadline. */
 TROUPE_API uint64_t troupe_time_left(const troupe_msg *msg);
@@ -70,14 +70,16 @@ TROUPE_API uint64_t troupe_time_left(const troupe_msg *msg);
  *   kind     index into the receiver's handler table
  *   payload  size bytes, at most TROUPE_PAYLOAD_MAX, copied before the call returns; may be NULL when size is 0
  * Returns 0: it will be handled or become a dead letter. -ESRCH: the receiver has ended; it became a dead letter now.
- *   -ENOMEM or -EMSGSIZE: nothing was sent. -EAGAIN: the same, the receiver's mailbox is full (actor.h, troupe_mailbox).
+ *   -ENOMEM or -EMSGSIZE: nothing was sent. -EAGAIN: the same, the receiver's mailbox is full (actor.h,
+ *   troupe_mailbox).
  * Order: first in, first out per sender and receiver, also across a restart of the receiver; none between senders. */
 TROUPE_API int troupe_tell(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size);
 
-/* Builds a message in place, so that a payload need not be copied, nor moved, so that it may point into itself: fill troupe_compose's result through
- * troupe_msg_body (size bytes, of no defined content), then give it to troupe_send, troupe_send_ask, troupe_reply_send
- * or troupe_discard, exactly one of them, before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX.
- * What is left over when the handler returns or panics is freed, without a handler's drop. */
+/* Builds a message in place, so that a payload need not be copied, nor moved, so that it may point into itself: fill
+ * troupe_compose's result through troupe_msg_body (size bytes, of no defined content), then give it to troupe_send,
+ * troupe_send_within, troupe_send_ask, troupe_send_ask_hold, troupe_reply_send or troupe_discard, exactly one of them,
+ * before the handler returns. NULL: out of memory or size > TROUPE_PAYLOAD_MAX. What is left over when the handler
+ * returns or panics is freed, without a handler's drop. */
 TROUPE_API troupe_msg *troupe_compose(troupe_ctx *ctx, unsigned kind, size_t size);
 static inline void *troupe_msg_body(troupe_msg *msg)
 {
@@ -100,11 +102,11 @@ TROUPE_API void troupe_discard(troupe_ctx *ctx, troupe_msg *msg);
  *   deadline, and without a token of the handler's own (troupe_under) it is begun under that message's. If the deadline
  *   has passed nothing is sent, and `done` is called with -ETIMEDOUT. A longer chain inherits from ask to ask.
  *   Nothing else inherits: not what is asked once the message was answered, not tells, timers, spawned actors nor jobs,
- *   since they may well be meant to outlive the request; and not what the answer's callback asks: see troupe_on_behalf. Stops, kills, news of monitors, replies and the
- *   ends of asks never expire. */
+ *   since they may well be meant to outlive the request; and not what the answer's callback asks: see troupe_on_behalf.
+ *   Stops, kills, news of monitors, replies and the ends of asks never expire. */
 
-/* As troupe_tell, with a deadline timeout_ns from now (TROUPE_FOREVER: none), and with the token of troupe_under, if one
- * is set in this handler. Also -ECANCELED: that is cancelled already, nothing was sent. */
+/* As troupe_tell, with a deadline timeout_ns from now (TROUPE_FOREVER: none), and with the token of troupe_under, if
+ * one is set in this handler. Also -ECANCELED: that is cancelled already, nothing was sent. */
 TROUPE_API int troupe_tell_within(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
                                   uint64_t timeout_ns);
 /* The same with a composed message; msg is consumed in every case. */
@@ -119,7 +121,8 @@ TROUPE_API void troupe_on_behalf(troupe_ctx *ctx, const troupe_msg *msg);
 
 /* What became of an ask. status is one of
  *   0            the receiver replied: payload and size are the reply's, valid until the callback returns
- *   -ETIMEDOUT   the deadline, its own or an inherited one, passed first; a reply that comes later becomes a dead letter (late_reply)
+ *   -ETIMEDOUT   the deadline, its own or an inherited one, passed first; a reply that comes later becomes a dead
+ *                letter (late_reply)
  *   -ECONNRESET  the receiver crashed while it handled the message, or crashed or restarted while it kept it
  *   -ESRCH       the receiver has ended, or ended before it handled the message, or while it kept it
  *   -ENODATA     the receiver handled it and neither replied nor kept it, or released it
@@ -164,7 +167,7 @@ TROUPE_API int troupe_send_ask(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg,
  *   actor's own address, nothing was sent. */
 TROUPE_API int troupe_ask_hold(troupe_ctx *ctx, troupe_addr to, unsigned kind, const void *payload, size_t size,
                                uint64_t timeout_ns, troupe_answer_fn *done, void *arg);
-/* The same with a composed message; msg is consumed in every case. Returns 0, -ENOMEM or -EDEADLK. */
+/* The same with a composed message; msg is consumed in every case. Returns 0, -ENOMEM, -EAGAIN or -EDEADLK. */
 TROUPE_API int troupe_send_ask_hold(troupe_ctx *ctx, troupe_addr to, troupe_msg *msg, uint64_t timeout_ns,
                                     troupe_answer_fn *done, void *arg);
 
@@ -189,7 +192,8 @@ TROUPE_API void troupe_release(troupe_ctx *ctx, troupe_msg *msg);
  * payload and sender, and if it is an ask that was not answered yet, with the ask: the asker waits for that actor now.
  * The payload is not copied. msg is gone with the call, also for the rest of the handler. to may be the actor itself.
  * Order: as if the running actor sent it now.
- * Returns 0; -ESRCH: to has ended: it became a dead letter, and its asker is told that; -EINVAL: msg is not a message
+ * Returns 0; -ESRCH: to has ended: it became a dead letter, and its asker is told that; -EAGAIN: to's mailbox is full:
+ *   the same (mailbox_full); -EINVAL: msg is not a message
  *   that the actor was given from the mailbox (an I/O event, an answer): nothing was done. */
 TROUPE_API int troupe_forward(troupe_ctx *ctx, const troupe_msg *msg, troupe_addr to);
 

@@ -4,13 +4,13 @@
  * which troupe_runtime_join takes back; whoever else wants to use rt at any time takes one of his own by
  * troupe_runtime_retain, while rt is still somebody's, and gives it back by troupe_runtime_release. With a reference in
  * hand all verbs that take rt, and those on its tokens (token.h), may be called on any thread at any moment: before,
- * during and after the runtime's stop and its join, also in the handlers of another runtime. Without one: from the start
- * until join is called. Once all its actors have ended, the verbs that need one return -ESHUTDOWN and have done nothing;
- * those that only look see what there was, until join frees it. A call that is under way ends, and join waits for it.
- * Several runtimes may live in one process; they share signal handlers (recover_faults, watchdog_signal) and what was
- * read of debug information, and nothing else.
- * Nothing here is for use inside of actors of the same runtime, but troupe_ctx_runtime, and troupe_stats_read, which is
- * safe anywhere. A handler may use another runtime's troupe_runtime_tell, as any thread may; it must not wait there. */
+ * during and after the runtime's stop and its join, also in the handlers of another runtime. Without one: from the
+ * start until join is called. Once all its actors have ended, the verbs that need one return -ESHUTDOWN and have done
+ * nothing; those that only look see what there was, until join frees it. A call that is under way ends, and join waits
+ * for it. Several runtimes may live in one process; they share signal handlers (recover_faults, watchdog_signal) and
+ * what was read of debug information, and nothing else. Nothing here is for use inside of actors of the same runtime,
+ * but troupe_ctx_runtime, and troupe_stats_read, which is safe anywhere. A handler may use another runtime's
+ * troupe_runtime_tell, as any thread may; it must not wait there. */
 #ifndef TROUPE_RUNTIME_H
 #define TROUPE_RUNTIME_H
 
@@ -35,20 +35,22 @@ typedef struct troupe_dead_letter {
 
 /* Zero means the default everywhere: start from `troupe_options options = {0}`. Copied by troupe_runtime_start. */
 typedef struct troupe_options {
-    /* Threads, with the spare ones at most TROUPE_WORKERS_MAX. Default: as many as the CPUs that this process may use, or
-     * fewer where the CPU quota of its control groups is less (rounded up). */
+    /* Threads, with the spare ones at most TROUPE_WORKERS_MAX. Default: as many as the CPUs that this process may use,
+     * or fewer where the CPU quota of its control groups is less (rounded up). */
     unsigned workers;
-    /* More threads that sit out until the watchdog finds a worker stuck in a handler, and then do its part; default 0. */
+    /* More threads that sit out until the watchdog finds a worker stuck in a handler, and then do its part; default
+     * 0. */
     unsigned spare_workers;
-    /* Worker i runs on the i-th CPU that the starting thread may use, round and round. For a machine of one's own: beside
-     * other busy processes a pinned worker waits for its CPU while others are free. Threads that a worker starts, for
-     * operations that block, inherit its CPU. */
+    /* Worker i runs on the i-th CPU that the starting thread may use, round and round. For a machine of one's own:
+     * beside other busy processes a pinned worker waits for its CPU while others are free. Threads that a worker
+     * starts, for operations that block, inherit its CPU. */
     bool pin;
     const char *name; /* thread name prefix, cut at 7 bytes; default "troupe": threads troupe/w0, troupe/w1, ... */
     /* Actors alive at once; up to 64 per worker more may be had. Default 1,048,576; with those at most 2^30. */
     unsigned actors_max;
     unsigned batch;    /* messages handled and sent, signals, I/O events per activation; default 512 */
-    uint64_t batch_ns; /* time per activation, looked at every 16 of them; default 100 µs */
+    uint64_t batch_ns; /* time per activation, from its first look at the clock on; it looks every 16 of
+                        * them, or up to 64 where they are quick; default 100 µs */
     uint64_t spin_ns;  /* how long an idle worker searches before it sleeps; default 15 µs */
     /* troupe_run: SIGINT and SIGTERM stop the runtime in order, a second one ends the process. Call it before other
      * threads exist, or block both signals in them. */
@@ -71,14 +73,14 @@ typedef struct troupe_options {
      * process dies with a report and a true core. Read docs/SUPERVISION.md before: it is availability, not safety. */
     bool recover_faults;
     /* A handler or callback that runs for longer than this is logged (event "watchdog"), found out within half of it
-     * more, and once more when it has ended. Default 1 s; TROUPE_FOREVER: no watchdog. Nobody is interrupted. What waited
-     * behind it on its worker is run by others, but timers and I/O of that worker are late by as much. */
+     * more, and once more when it has ended. Default 1 s; TROUPE_FOREVER: no watchdog. Nobody is interrupted. What
+     * waited behind it on its worker is run by others, but timers and I/O of that worker are late by as much. */
     uint64_t watchdog_ns;
     /* A signal for backtraces of such handlers, x86-64 only: one that the program does not use, such as SIGURG or
-     * SIGRTMIN + 3. Its handler is installed for the process, from this runtime's start to its join; what is not its own
-     * it hands on to the handler that was there, which may then run on a worker. The stuck thread is interrupted for some
-     * microseconds: system calls are restarted, but for those that never are (nanosleep, poll, ...: signal(7)), which
-     * return EINTR to the actor's handler. 0: no backtraces. */
+     * SIGRTMIN + 3. Its handler is installed for the process, from this runtime's start to its join; what is not its
+     * own it hands on to the handler that was there, which may then run on a worker. The stuck thread is interrupted
+     * for some microseconds: system calls are restarted, but for those that never are (nanosleep, poll, ...:
+     * signal(7)), which return EINTR to the actor's handler. 0: no backtraces. */
     int watchdog_signal;
     /* Jobs (offload.h): threads for them, at most 1,024, default 64; jobs that wait for one, default 4,096; how long a
      * thread without a job stays, default 10 s. For work that blocks: what computes needs no more threads than CPUs. */
@@ -95,8 +97,8 @@ typedef struct troupe_options {
  *   options  NULL: defaults
  * Returns the status given to troupe_stop_runtime, 0 when root ended by itself or by a signal; 1 when a crash escalated
  * past root; -ETIMEDOUT when it has not stopped in stop_timeout_ns; -errno when the runtime could not start: -EINVAL
- * workers or actors_max are too many, or watchdog_signal is none that can be used; -ENOMEM, or what the kernel said, which
- * is logged with its cause and remedy (io_uring, threads). */
+ * workers or actors_max are too many, or watchdog_signal is none that can be used; -ENOMEM, or what the kernel said,
+ * which is logged with its cause and remedy (io_uring, threads). */
 TROUPE_API int troupe_run(const troupe_behavior *root, const void *args, const troupe_options *options);
 
 /* The same in steps. start returns 0 or -errno; *root_addr (may be NULL) is the root's address. */
@@ -126,9 +128,8 @@ TROUPE_API troupe_runtime *troupe_runtime_retain(troupe_runtime *rt);
 TROUPE_API void troupe_runtime_release(troupe_runtime *rt);
 
 /* troupe_tell from a thread that is not a worker of rt; the sender is nobody. Any thread, also a worker of another
- * runtime, in its handlers. Order: first in, first out per thread and receiver. Returns as troupe_tell, but after -EAGAIN
- * nobody is told of room; -ESHUTDOWN: all
- * actors have ended, nothing was sent, and there is no dead letter. */
+ * runtime, in its handlers. Order: first in, first out per thread and receiver. Returns as troupe_tell, but after
+ * -EAGAIN nobody is told of room; -ESHUTDOWN: all actors have ended, nothing was sent, and there is no dead letter. */
 TROUPE_API int troupe_runtime_tell(troupe_runtime *rt, troupe_addr to, unsigned kind, const void *payload, size_t size);
 
 /* troupe_runtime_ask - send a message that wants a reply, and block the calling thread until there is one.

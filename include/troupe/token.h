@@ -66,8 +66,8 @@ TROUPE_API troupe_token troupe_stopped_token(troupe_ctx *ctx);
  * troupe_listen, troupe_stream_adopt, troupe_file_open, _read, _write and _sync, troupe_offload). */
 TROUPE_API void troupe_under(troupe_ctx *ctx, troupe_token token);
 
-/* The token that msg carries (message.h, "Deadlines"); no token if it carries none. To begin more than asks on its behalf
- * under it: troupe_under(ctx, troupe_msg_token(msg)). */
+/* The token that msg carries (message.h, "Deadlines"); no token if it carries none. To begin more than asks on its
+ * behalf under it: troupe_under(ctx, troupe_msg_token(msg)). */
 TROUPE_API troupe_token troupe_msg_token(const troupe_msg *msg);
 
 /* Has a message of kind, with the troupe_token as payload, sent to the running actor when token is cancelled; at once

@@ -232,9 +232,11 @@ Test(loop, expects_something_while_an_operation_or_a_timer_is_under_way)
 /* Else a sleep in the word would overrun its timers by the default slack. */
 Test(loop, its_thread_has_no_timer_slack)
 {
+    prctl(PR_SET_TIMERSLACK, 12345ul);
     struct harness h = harness_open(NULL);
     cr_assert_eq(prctl(PR_GET_TIMERSLACK), 1);
     harness_close(&h);
+    cr_assert_eq(prctl(PR_GET_TIMERSLACK), 12345, "it is its thread's again");
 }
 
 /* A full completion queue ends the doorbell's poll; it must be armed again. */
