@@ -386,10 +386,19 @@ static UNUSED troupe_addr kin_at(unsigned slot)
     return (troupe_addr){ck_pr_load_64(&kin_addr[slot])};
 }
 
+/* Who begins beside others is not to be found before it has. */
+static UNUSED troupe_addr kin_find(unsigned slot)
+{
+    while (troupe_addr_is_nobody(kin_at(slot)))
+        usleep(100);
+    return kin_at(slot);
+}
+
 static UNUSED void tell(unsigned slot, unsigned kind, const void *payload, size_t size)
 {
+    troupe_addr to = kin_find(slot);
     kin_sent++;
-    troupe_runtime_tell(kin_rt, kin_at(slot), kind, payload, size);
+    troupe_runtime_tell(kin_rt, to, kind, payload, size);
 }
 
 static UNUSED void tell_panic(unsigned slot)
@@ -411,7 +420,7 @@ static UNUSED void tell_spawn(unsigned slot, const troupe_behavior *behavior, co
 
 static UNUSED void tell_order(unsigned slot, unsigned verb, unsigned who)
 {
-    struct kin_order order = {verb, kin_at(who)};
+    struct kin_order order = {verb, kin_find(who)};
     tell(slot, ORDER, &order, sizeof order);
 }
 
