@@ -10,7 +10,8 @@
 
 #include "perf/support/crowd.h"
 
-static const struct timespec settling = {.tv_nsec = 200000000}, watching = {.tv_sec = 5};
+/* Settling: the watchdog looks four times a second, and once more when all has come to rest. */
+static const struct timespec settling = {.tv_nsec = 500000000}, watching = {.tv_sec = 5};
 
 static void ready(troupe_ctx *ctx, void *arg)
 {
